@@ -1,0 +1,1 @@
+"""Settings and the district's data: everything an operator may change without touching code."""

@@ -1,0 +1,1 @@
+"""RTP (RFC 3550), G.711, telephone-event and tones as pure functions over bytes."""

@@ -1,0 +1,1 @@
+"""The console: officers verify and finalize, supervisors review."""
