@@ -1,0 +1,163 @@
+"""The directory: who may be calling. A match is 可能是, never certainty (requirement 6.1-b, 6.1-c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from duty.domain.errors import NotFound, Refused
+from duty.domain.numbers import NumberPlan, mask, normalise
+from duty.domain.rights import Actor, Right
+from duty.domain.times import Clock
+from duty.services.audit import note
+from duty.store.database import Store
+from duty.store.tables import ContactNumberRow, ContactRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContact:
+    """A contact as it is entered; ``numbers`` as written on the card."""
+
+    organisation: str
+    name: str = ""
+    title: str = ""
+    numbers: tuple[str, ...] = ()
+    superior: bool = False
+    restricted: bool = False
+    challenge: str = ""
+    challenge_answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactView:
+    """A contact as one person may see it: the numbers of a restricted one are masked for those without the right."""
+
+    contact_id: int
+    organisation: str
+    name: str
+    title: str
+    superior: bool
+    restricted: bool
+    numbers: tuple[str, ...]
+    challenge: str
+
+
+def match(session: Session, normalised: str) -> ContactRow | None:
+    """The contact that owns a normalised number, or None; an extension given by only one side does not matter."""
+    if not normalised:
+        return None
+    base = normalised.partition(";ext=")[0]
+    query = (
+        select(ContactRow, ContactNumberRow.normalised)
+        .join(ContactRow.numbers)
+        .where(or_(ContactNumberRow.normalised == base, ContactNumberRow.normalised.startswith(base + ";ext=")))
+        .order_by(ContactRow.id)
+    )
+    found = session.execute(query).unique().all()
+    exact = [contact for contact, number in found if number == normalised]
+    loose = [contact for contact, number in found if base in (number, normalised)]
+    return next(iter(exact or loose), None)
+
+
+class Directory:
+    """What the console asks of the directory."""
+
+    def __init__(self, store: Store, clock: Clock, plan: NumberPlan) -> None:
+        self._store = store
+        self._clock = clock
+        self._plan = plan
+
+    def add(self, actor: Actor, contact: NewContact) -> int:
+        """Put a contact into the directory; returns its id. Raises Forbidden, Refused for a number that is none."""
+        actor.require(Right.EDIT_DIRECTORY, actor.unit_id)
+        with self._store.writing() as session:
+            contact_id = insert_contact(session, actor.unit_id, contact, self._plan)
+            note(session, at=self._clock(), actor=actor, action="add_contact", subject=f"contact:{contact_id}")
+            return contact_id
+
+    def search(self, actor: Actor, words: str = "", *, limit: int = 200) -> list[ContactView]:
+        """Contacts whose organisation, name or number contains ``words``; restricted numbers masked.
+
+        A masked number cannot be found by typing it: that would reveal it.
+        """
+        actor.require(Right.SEE_DIRECTORY)
+        query = select(ContactRow).order_by(ContactRow.organisation, ContactRow.name).limit(limit)
+        if words:
+            like = f"%{words.replace('%', '').replace('_', '')}%"
+            by_number = select(ContactNumberRow.contact_id).where(ContactNumberRow.number.like(like))
+            query = query.where(
+                or_(
+                    ContactRow.organisation.like(like),
+                    ContactRow.name.like(like),
+                    ContactRow.id.in_(by_number) & ContactRow.restricted.is_(False),
+                )
+            )
+        with self._store.reading() as session:
+            return [_view(row, reveal=False) for row in session.scalars(query)]
+
+    def reveal(self, actor: Actor, contact_id: int) -> ContactView:
+        """A contact with its restricted numbers; the look is in the audit log. Raises NotFound, Forbidden."""
+        with self._store.writing() as session:
+            row = session.get(ContactRow, contact_id)
+            if row is None:
+                raise NotFound("contact_not_found")
+            if row.restricted:
+                actor.require(Right.SEE_RESTRICTED, row.unit_id)
+                note(
+                    session,
+                    at=self._clock(),
+                    actor=actor,
+                    action="see_restricted",
+                    subject=f"contact:{row.id}",
+                )
+            else:
+                actor.require(Right.SEE_DIRECTORY)
+            return _view(row, reveal=True)
+
+
+def insert_contact(session: Session, unit_id: int, contact: NewContact, plan: NumberPlan) -> int:
+    """Write a contact in the running transaction. Raises Refused for a number without digits."""
+    row = ContactRow(
+        unit_id=unit_id,
+        organisation=contact.organisation.strip(),
+        name=contact.name.strip(),
+        title=contact.title.strip(),
+        superior=contact.superior,
+        restricted=contact.restricted,
+        challenge=contact.challenge.strip(),
+        challenge_answer=contact.challenge_answer.strip(),
+        numbers=[_number(number, plan) for number in _distinct(contact.numbers)],
+    )
+    if not row.organisation and not row.name:
+        raise Refused("contact_nameless")
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _number(number: str, plan: NumberPlan) -> ContactNumberRow:
+    normalised = normalise(number, plan)
+    if not normalised:
+        raise Refused("number_invalid", number=number)
+    return ContactNumberRow(number=number.strip(), normalised=normalised)
+
+
+def _distinct(numbers: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(number.strip() for number in numbers if number.strip()))
+
+
+def _view(row: ContactRow, *, reveal: bool) -> ContactView:
+    shown = tuple(number.number if reveal or not row.restricted else mask(number.number) for number in row.numbers)
+    return ContactView(
+        contact_id=row.id,
+        organisation=row.organisation,
+        name=row.name,
+        title=row.title,
+        superior=row.superior,
+        restricted=row.restricted,
+        numbers=shown,
+        challenge=row.challenge,
+    )

@@ -1,0 +1,299 @@
+"""Recordings and their transcription: the job is the recording row's own state, so a killed worker loses nothing.
+
+States: ``open`` while the call lives, ``none`` when no media came, then ``waiting`` → ``running`` → ``done``,
+or ``set_aside`` after too many attempts. A worker holds a lease; when it dies the lease runs out and another takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from duty.domain.calls import CallEventKind, RecordingFacts
+from duty.domain.drafts import Draft
+from duty.domain.errors import NotFound
+from duty.domain.happenings import AlarmKind, EventKind, Severity
+from duty.domain.times import Clock
+from duty.domain.transcripts import Transcript
+from duty.services.alarms import raise_alarm
+from duty.services.outbox import tell
+from duty.store.database import Store
+from duty.store.tables import (
+    CallEventRow,
+    CallRow,
+    DraftRow,
+    EntryRow,
+    RecordingRow,
+    SegmentRow,
+    TranscriptRow,
+)
+
+LEASE = timedelta(minutes=5)
+MAX_ATTEMPTS = 5
+BACK_OFF_S = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One recording to transcribe, with what signalling and the directory know of its call."""
+
+    call_id: str
+    path: str
+    sha256: str
+    seconds: float
+    attempt: int
+    caller_number: str
+    direction: str
+    contact_unit: str
+    contact_name: str
+    contact_title: str
+    arrived_at: datetime
+
+
+class Recordings:
+    """What telephony seals and transcription works on. Every method is one committed transaction."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def seal(self, facts: RecordingFacts) -> None:
+        """A recording is complete: write its facts and make it a job. Sealing twice changes nothing.
+
+        Raises NotFound for a call that is not in the book.
+        """
+        now = self._clock()
+        with self._store.writing() as session:
+            row, call = _recording(session, facts.call_id)
+            if row.state not in ("open", "none"):
+                return
+            row.path, row.sha256, row.seconds, row.samples = (
+                facts.path,
+                facts.sha256,
+                facts.seconds,
+                facts.samples,
+            )
+            row.gaps = [list(gap) for gap in facts.gaps]
+            row.damage, row.salvaged, row.sealed_at = facts.damage, facts.salvaged, now
+            row.state, row.due_at = "waiting", now
+            if facts.salvaged:
+                session.add(CallEventRow(call_id=call.id, at=now, kind=CallEventKind.SALVAGED.value, data={}))
+            if facts.damage:
+                raise_alarm(
+                    session,
+                    AlarmKind.RECORDING_DAMAGED,
+                    Severity.CRITICAL,
+                    at=now,
+                    unit_id=call.unit_id,
+                    call_id=call.id,
+                    data={"reason": facts.damage},
+                )
+            tell(session, EventKind.RECORDING_SEALED, at=now, unit_id=call.unit_id, call_id=call.id)
+
+    def none_made(self, call_id: str) -> None:
+        """The call ended without any media: there is nothing to transcribe."""
+        with self._store.writing() as session:
+            row, call = _recording(session, call_id)
+            if row.state == "open":
+                row.state = "none"
+                tell(
+                    session,
+                    EventKind.RECORDING_SEALED,
+                    at=self._clock(),
+                    unit_id=call.unit_id,
+                    call_id=call_id,
+                )
+
+    def unsealed(self) -> list[str]:
+        """Ids of ended calls whose recording is still open: a killed process left them."""
+        query = select(RecordingRow.call_id).join(CallRow).where(RecordingRow.state == "open", CallRow.state == "ended")
+        with self._store.reading() as session:
+            return list(session.scalars(query))
+
+    def waiting(self) -> int:
+        """How many recordings wait for transcription, those being worked on included."""
+        query = select(RecordingRow.call_id).where(RecordingRow.state.in_(("waiting", "running")))
+        with self._store.reading() as session:
+            return len(session.scalars(query).all())
+
+    def claim(self) -> Job | None:
+        """Take the oldest recording that is due, or one whose worker died; None when there is none."""
+        now = self._clock()
+        with self._store.writing() as session:
+            query = (
+                select(RecordingRow)
+                .where(
+                    or_(
+                        (RecordingRow.state == "waiting") & (RecordingRow.due_at <= now),
+                        (RecordingRow.state == "running") & (RecordingRow.leased_until < now),
+                    )
+                )
+                .order_by(RecordingRow.due_at)
+                .limit(1)
+                .with_for_update(skip_locked=True, of=RecordingRow)
+            )
+            row = session.scalars(query).first()
+            if row is None:
+                return None
+            row.state, row.attempts, row.leased_until, row.progress = (
+                "running",
+                row.attempts + 1,
+                now + LEASE,
+                0.0,
+            )
+            call = session.get_one(CallRow, row.call_id)
+            tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
+            return _job(row, call)
+
+    def progress(self, call_id: str, share: float) -> None:
+        """Still working: ``share`` 0..1 of the recording is decoded; the lease is renewed."""
+        now = self._clock()
+        with self._store.writing() as session:
+            row, call = _recording(session, call_id)
+            if row.state == "running":
+                row.progress, row.leased_until = share, now + LEASE
+                tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
+
+    def complete(self, call_id: str, transcript: Transcript, draft: Draft) -> None:
+        """Keep transcript and draft, and fill the entry where no officer has written yet. Safe to run twice: a second
+        result becomes a further version."""
+        now = self._clock()
+        with self._store.writing() as session:
+            row, call = _recording(session, call_id)
+            row.state, row.progress, row.leased_until, row.last_error = "done", 1.0, None, ""
+            transcript_id = _keep_transcript(session, call_id, transcript, now)
+            session.add(
+                DraftRow(
+                    call_id=call_id,
+                    transcript_id=transcript_id,
+                    created_at=now,
+                    gist=draft.gist,
+                    fields=[asdict(field) for field in draft.fields],
+                )
+            )
+            entry = session.scalars(
+                select(EntryRow).where(EntryRow.call_id == call_id, EntryRow.state == "draft").order_by(EntryRow.id)
+            ).first()
+            if entry is not None:
+                fill(entry, draft)
+            tell(
+                session,
+                EventKind.DRAFT_READY,
+                at=now,
+                unit_id=call.unit_id,
+                call_id=call_id,
+                entry_id=entry.id if entry else None,
+            )
+
+    def fail(self, call_id: str, reason: str, *, final: bool = False) -> None:
+        """An attempt failed: try again later with growing pauses, or set aside with the reason shown."""
+        now = self._clock()
+        with self._store.writing() as session:
+            row, call = _recording(session, call_id)
+            row.last_error, row.leased_until = reason, None
+            if final or row.attempts >= MAX_ATTEMPTS:
+                row.state = "set_aside"
+                raise_alarm(
+                    session,
+                    AlarmKind.TRANSCRIPTION_FAILED,
+                    Severity.WARNING,
+                    at=now,
+                    unit_id=call.unit_id,
+                    call_id=call_id,
+                    data={"reason": reason},
+                )
+            else:
+                row.state = "waiting"
+                row.due_at = now + timedelta(seconds=BACK_OFF_S * 2 ** (row.attempts - 1))
+            tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
+
+    def give_back(self, call_id: str) -> None:
+        """The worker stops before it is done, through no fault of the recording: the attempt does not count."""
+        now = self._clock()
+        with self._store.writing() as session:
+            row, call = _recording(session, call_id)
+            if row.state == "running":
+                row.state, row.due_at, row.leased_until, row.attempts = "waiting", now, None, row.attempts - 1
+                tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
+
+    def again(self, call_ids: Sequence[str]) -> None:
+        """Queue recordings once more, e.g. after a better model was installed; earlier transcripts stay."""
+        now = self._clock()
+        with self._store.writing() as session:
+            for call_id in call_ids:
+                row, call = _recording(session, call_id)
+                if row.state in ("done", "set_aside"):
+                    row.state, row.due_at, row.attempts, row.last_error = "waiting", now, 0, ""
+                    tell(
+                        session,
+                        EventKind.TRANSCRIPTION_CHANGED,
+                        at=now,
+                        unit_id=call.unit_id,
+                        call_id=call_id,
+                    )
+
+
+def fill(entry: EntryRow, draft: Draft) -> None:
+    """Put the draft's proposals into the fields that are still empty; what an officer wrote is never overwritten."""
+    for proposal in draft.fields:
+        name = proposal.name.value
+        blank = getattr(entry, name) in ("", "routine") if name == "category" else not getattr(entry, name)
+        if blank and proposal.value:
+            setattr(entry, name, proposal.value)
+    entry.version += 1
+
+
+def _recording(session: Session, call_id: str) -> tuple[RecordingRow, CallRow]:
+    row = session.get(RecordingRow, call_id)
+    if row is None:
+        raise NotFound("recording_not_found", call_id=call_id)
+    return row, session.get_one(CallRow, call_id)
+
+
+def _job(row: RecordingRow, call: CallRow) -> Job:
+    contact = call.contact
+    return Job(
+        call_id=row.call_id,
+        path=row.path,
+        sha256=row.sha256,
+        seconds=row.seconds,
+        attempt=row.attempts,
+        caller_number=call.caller_number if call.direction == "inbound" else call.callee_number,
+        direction=call.direction,
+        contact_unit=contact.organisation if contact else "",
+        contact_name=contact.name if contact else "",
+        contact_title=contact.title if contact else "",
+        arrived_at=call.arrived_at,
+    )
+
+
+def _keep_transcript(session: Session, call_id: str, transcript: Transcript, now: datetime) -> int:
+    row = TranscriptRow(
+        call_id=call_id,
+        created_at=now,
+        engine=transcript.engine,
+        model=transcript.model,
+        model_sha256=transcript.model_sha256,
+        settings=dict(transcript.settings),
+        audio_seconds=transcript.audio_seconds,
+        decode_seconds=transcript.decode_seconds,
+        segments=[
+            SegmentRow(
+                ordinal=ordinal,
+                speaker=segment.speaker.value,
+                start_s=segment.start_s,
+                end_s=segment.end_s,
+                text=segment.text,
+                confidence=segment.confidence,
+                words=[[word.text, word.start_s, word.end_s, word.confidence] for word in segment.words],
+            )
+            for ordinal, segment in enumerate(transcript.segments)
+        ],
+    )
+    session.add(row)
+    session.flush()
+    return row.id
