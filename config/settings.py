@@ -1,4 +1,4 @@
-"""The settings, built once at the entry of each process and passed down. defaults.toml states and explains every one."""
+"""The settings, built once at the entry of each process and passed down; defaults.toml explains every one."""
 
 from __future__ import annotations
 
@@ -167,11 +167,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the files."""
         return env_settings, init_settings

@@ -37,7 +37,7 @@ class Link:
 
 
 def canonical(value: Canonical) -> str:
-    """The canonical text of ``value``. Raises ValueError for a float or a key that is no text: they have no one form."""
+    """The canonical text of ``value``. Raises ValueError for a float or a key that is no text."""
     return json.dumps(_checked(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

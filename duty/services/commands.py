@@ -33,7 +33,7 @@ class Commands:
         self._clock = clock
 
     def call_back(self, actor: Actor, contact_number_id: int) -> int:
-        """Ask for a call to a number of the directory; returns the command's id. Raises NotFound, Forbidden, Refused."""
+        """Ask for a call to a directory number; returns the command's id. Raises NotFound, Forbidden, Refused."""
         actor.require(Right.CHECK_IDENTITY, actor.unit_id)
         now = self._clock()
         with self._store.writing() as session:

@@ -1,4 +1,4 @@
-"""值班登记簿: drafts become numbered, chained entries; corrections are amendments (requirements 6.1-c, 6.2-b, 6.2-c)."""
+"""值班登记簿: drafts become numbered, chained entries; corrections are amendments (6.1-c, 6.2-b, 6.2-c)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Logbook:
             return session.scalar(select(func.count()).select_from(self._filtered(actor, wanted).subquery())) or 0
 
     def open_for_call(self, actor: Actor, call_id: str) -> int:
-        """Start an entry for a call that has none, e.g. a missed one that was called back. Raises NotFound, Forbidden."""
+        """Start an entry for a call that has none, e.g. a missed one called back. Raises NotFound, Forbidden."""
         now = self._clock()
         with self._store.writing() as session:
             call = session.get(CallRow, call_id)
