@@ -396,7 +396,7 @@ def error_response_for(data: bytes, error: RemoteProtocolError) -> Response | No
         if method.upper() in ("", "ACK") or method.upper().startswith("SIP/") or not TOKEN.fullmatch(method):
             return None
         firsts = {name: value for name, value in reversed(items) if name in _COPIED and value}
-        if len(firsts) < len(_COPIED) or parse_cseq_method(firsts["CSeq"]) == "ACK":
+        if len(firsts) < len(_COPIED) or _cseq_method(firsts["CSeq"]) == "ACK":
             return None
         parse_via(firsts["Via"])
         vias = [item for item in items if item[0] == "Via"]
@@ -408,7 +408,7 @@ def error_response_for(data: bytes, error: RemoteProtocolError) -> Response | No
         return None
 
 
-def parse_cseq_method(text: str) -> str:
+def _cseq_method(text: str) -> str:
     """The method of a CSeq value whose number may be malformed."""
     return text.rpartition(" ")[2]
 
