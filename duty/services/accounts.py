@@ -68,13 +68,22 @@ class Accounts:
         roles: Collection[Role],
         title: str = "",
         must_change_password: bool = True,
+        by: Actor | None = None,
     ) -> int:
-        """Create an account; returns its id. Raises NotFound, Refused for a weak password or a taken login."""
+        """Create an account; returns its id. ``by`` is the administrator, None the operator at the machine.
+
+        Raises NotFound, Forbidden, Refused for a weak password, a taken login, no login, name or role.
+        """
+        login, name = login.strip(), name.strip()
+        if not login or not name or not roles:
+            raise Refused("officer_incomplete")
         _check_strength(password, login)
         with self._store.writing() as session:
             unit = session.scalars(select(UnitRow).where(UnitRow.code == unit_code)).first()
             if unit is None:
                 raise NotFound("unit_not_found", unit=unit_code)
+            if by is not None:
+                by.require(Right.MANAGE_PEOPLE, unit.id)
             if session.scalars(select(OfficerRow.id).where(OfficerRow.login == login)).first() is not None:
                 raise Refused("login_taken", login=login)
             row = OfficerRow(
@@ -89,7 +98,7 @@ class Accounts:
             )
             session.add(row)
             session.flush()
-            note(session, at=self._clock(), actor=None, action="add_officer", subject=f"officer:{row.id}")
+            note(session, at=self._clock(), actor=by, action="add_officer", subject=f"officer:{row.id}")
             return row.id
 
     def is_empty(self) -> bool:
@@ -166,17 +175,22 @@ class Accounts:
             row.password_hash, row.must_change_password = self._hasher.hash(new), False
             note(session, at=self._clock(), actor=actor, action="change_password", subject=f"officer:{row.id}")
 
-    def reset_password(self, login: str, password: str) -> None:
-        """The operator at the machine gives a new one-time password. Raises NotFound, Refused."""
+    def reset_password(self, login: str, password: str, *, by: Actor | None = None) -> None:
+        """The operator at the machine, or the administrator ``by``, gives a new one-time password.
+
+        Raises NotFound, Forbidden, Refused.
+        """
         _check_strength(password, login)
         with self._store.writing() as session:
             row = session.scalars(select(OfficerRow).where(OfficerRow.login == login)).first()
             if row is None:
                 raise NotFound("officer_not_found", login=login)
+            if by is not None:
+                by.require(Right.MANAGE_PEOPLE, row.unit_id)
             row.password_hash, row.must_change_password = self._hasher.hash(password), True
             row.failed_attempts, row.locked_until = 0, None
             session.execute(delete(SessionRow).where(SessionRow.officer_id == row.id))
-            note(session, at=self._clock(), actor=None, action="reset_password", subject=f"officer:{row.id}")
+            note(session, at=self._clock(), actor=by, action="reset_password", subject=f"officer:{row.id}")
 
     def officers(self, actor: Actor) -> list[OfficerRow]:
         """The accounts an administrator sees."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from duty.domain.errors import NotFound, Refused
-from duty.domain.happenings import EventKind
+from duty.domain.happenings import EventKind, Json
 from duty.domain.rights import Actor, Right
 from duty.domain.times import Clock
 from duty.services.audit import note
 from duty.services.outbox import tell
 from duty.store.database import Store
-from duty.store.tables import CommandRow, ContactNumberRow, ContactRow, LineRow
+from duty.store.tables import CallRow, CommandRow, ContactNumberRow, ContactRow, LineRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,10 @@ class Commands:
         self._store = store
         self._clock = clock
 
-    def call_back(self, actor: Actor, contact_number_id: int) -> int:
-        """Ask for a call to a directory number; returns the command's id. Raises NotFound, Forbidden, Refused."""
+    def call_back(self, actor: Actor, contact_number_id: int, *, entry_id: int | None = None) -> int:
+        """Ask for a call to a directory number; returns the command's id. ``entry_id`` is the entry whose caller is
+        being checked. Raises NotFound, Forbidden, Refused."""
         actor.require(Right.CHECK_IDENTITY, actor.unit_id)
-        now = self._clock()
         with self._store.writing() as session:
             number = session.get(ContactNumberRow, contact_number_id)
             if number is None:
@@ -43,22 +44,40 @@ class Commands:
             contact = session.get_one(ContactRow, number.contact_id)
             if contact.restricted:
                 actor.require(Right.SEE_RESTRICTED, contact.unit_id)
-            line = session.scalars(select(LineRow).where(LineRow.unit_id == actor.unit_id).order_by(LineRow.id)).first()
-            if line is None:
-                raise Refused("unit_has_no_line")
-            row = CommandRow(
-                unit_id=actor.unit_id,
-                kind="dial",
-                data={"line": line.number, "number": number.number},
-                state="new",
-                given_by=actor.officer_id,
-                given_at=now,
-            )
-            session.add(row)
-            session.flush()
-            note(session, at=now, actor=actor, action="call_back", subject=f"contact:{contact.id}")
-            tell(session, EventKind.COMMAND_GIVEN, at=now, unit_id=actor.unit_id, data={"command": row.id})
-            return row.id
+            about: dict[str, Json] = {"contact": contact.id, "entry": entry_id}
+            return self._dial(session, actor, number.number, about, subject=f"contact:{contact.id}")
+
+    def return_call(self, actor: Actor, call_id: str) -> int:
+        """Ask for a call to the number a missed caller showed; returns the command's id. This returns a call, it proves
+        nobody's identity. Raises NotFound, Forbidden, Refused where the number was withheld."""
+        with self._store.writing() as session:
+            call = session.get(CallRow, call_id)
+            if call is None or not actor.may(Right.SEE_CALLS, call.unit_id):
+                raise NotFound("call_not_found", call_id=call_id)
+            actor.require(Right.EDIT_DRAFT, call.unit_id)
+            if not call.caller_normalised:
+                raise Refused("number_withheld")
+            remote = call.caller_number if call.direction == "inbound" else call.callee_number
+            return self._dial(session, actor, remote, {"call": call_id}, subject=f"call:{call_id}")
+
+    def _dial(self, session: Session, actor: Actor, number: str, about: dict[str, Json], *, subject: str) -> int:
+        now = self._clock()
+        line = session.scalars(select(LineRow).where(LineRow.unit_id == actor.unit_id).order_by(LineRow.id)).first()
+        if line is None:
+            raise Refused("unit_has_no_line")
+        row = CommandRow(
+            unit_id=actor.unit_id,
+            kind="dial",
+            data={"line": line.number, "number": number, **about},
+            state="new",
+            given_by=actor.officer_id,
+            given_at=now,
+        )
+        session.add(row)
+        session.flush()
+        note(session, at=now, actor=actor, action="call_back", subject=subject)
+        tell(session, EventKind.COMMAND_GIVEN, at=now, unit_id=actor.unit_id, data={"command": row.id})
+        return row.id
 
     def take(self) -> DialCommand | None:
         """The oldest command nobody has taken, or None."""
