@@ -1,0 +1,1 @@
+"""The guided first call: what a caller and an officer say in it."""

@@ -1,0 +1,58 @@
+"""In which order the packets of a stream came: what both the timeline and the statistics must know of each
+packet."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+_MAX_DROPOUT = 3000
+"""Packets that may be missing before a jump counts as a restart of the sender (RFC 3550 A.1)."""
+_WINDOW = 128
+"""Packets back in which a late one is still told from a duplicate."""
+_WINDOW_MASK = (1 << _WINDOW) - 1
+
+
+class Order(Enum):
+    """How a packet's sequence number relates to those before it."""
+
+    FIRST = auto()
+    """The first of its SSRC, be it the first at all or a new source."""
+    NEXT = auto()
+    """Newer than all before it; ``SequenceWindow.step`` says by how much."""
+    REORDERED = auto()
+    """Older than the newest, and not seen before."""
+    DUPLICATE = auto()
+    RESTART = auto()
+    """The same SSRC with a sequence number out of all relation to the former ones."""
+
+
+class SequenceWindow:
+    """Classifies packets by SSRC and 16-bit sequence number; memory is one integer of 128 bits."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._ssrc: int | None = None
+        self._newest = 0
+        self._seen = 1
+
+    def receive(self, ssrc: int, sequence: int) -> Order:
+        """The order of this packet; ``step`` is set to the packets it lies ahead of the newest before it."""
+        if ssrc != self._ssrc:
+            self._ssrc = ssrc
+            return self._begin(sequence, Order.FIRST)
+        ahead = (sequence - self._newest) & 0xFFFF
+        if 0 < ahead < _MAX_DROPOUT:
+            self._newest, self.step = sequence, ahead
+            self._seen = (self._seen << ahead | 1) & _WINDOW_MASK
+            return Order.NEXT
+        back = -ahead & 0xFFFF
+        if back >= _WINDOW:
+            return self._begin(sequence, Order.RESTART)
+        if self._seen >> back & 1:
+            return Order.DUPLICATE
+        self._seen |= 1 << back
+        return Order.REORDERED
+
+    def _begin(self, sequence: int, order: Order) -> Order:
+        self._newest, self._seen, self.step = sequence, 1, 1
+        return order

@@ -1,0 +1,70 @@
+"""What a stream suffered on its way: the figures that tell a bad line from a bad recorder (RFC 3550 6.4.1,
+A.3, A.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from telephony.rtp.g711 import SAMPLE_RATE
+from telephony.rtp.sequence import Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatistics:
+    """Figures of one direction up to now. Counts are packets, jitter is ms; ``lost`` is what never came."""
+
+    received: int
+    lost: int
+    duplicated: int
+    reordered: int
+    jitter_ms: float
+
+
+class StreamCounter:
+    """Counts one leg's incoming packets across all its SSRCs."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._expected = 0
+        self._duplicated = 0
+        self._reordered = 0
+        self._jitter = 0.0
+        self._transit: float | None = None
+
+    @property
+    def lost(self) -> int:
+        """Packets expected by sequence number that have not come; one that comes late is taken off again."""
+        return self._expected - (self.received - self._duplicated)
+
+    def count(self, order: Order, step: int) -> None:
+        """Takes one packet of any payload type, as its SequenceWindow classified it."""
+        self.received += 1
+        if order is Order.NEXT:
+            self._expected += step
+        elif order is Order.DUPLICATE:
+            self._duplicated += 1
+        elif order is Order.REORDERED:
+            self._reordered += 1
+            # A packet that preceded the first of its source was not expected.
+            self._expected = max(self._expected, self.received - self._duplicated)
+        else:
+            self._expected += 1
+            self._transit = None
+
+    def time(self, timestamp: int, arrival_s: float) -> None:
+        """Takes the timing of one audio packet: RTP ``timestamp`` and arrival in s on any steady clock."""
+        transit = (arrival_s * SAMPLE_RATE - timestamp) % 0x100000000
+        if self._transit is not None:
+            difference = abs(transit - self._transit)
+            self._jitter += (min(difference, 0x100000000 - difference) - self._jitter) / 16
+        self._transit = transit
+
+    def snapshot(self) -> StreamStatistics:
+        """The figures as a value."""
+        return StreamStatistics(
+            received=self.received,
+            lost=self.lost,
+            duplicated=self._duplicated,
+            reordered=self._reordered,
+            jitter_ms=self._jitter * 1000 / SAMPLE_RATE,
+        )

@@ -1,0 +1,69 @@
+"""Tones: their pitch and cadence, and a fax told from everything else that sounds on a line."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from telephony.demo.script import CONVERSATION
+from telephony.rtp import tones
+from telephony.rtp.g711 import Law, Samples
+
+
+def pitch(samples: Samples) -> float:
+    spectrum = np.abs(np.fft.rfft(samples.astype(float)))
+    return float(np.argmax(spectrum) * 8000 / samples.size)
+
+
+@pytest.mark.parametrize(("tone", "on_s", "off_s"), [(tones.ringback, 1.0, 4.0), (tones.busy, 0.35, 0.35)])
+def test_call_progress_tones_have_the_chinese_cadence(tone, on_s: float, off_s: float) -> None:
+    samples = tone()
+    assert samples.size == round((on_s + off_s) * 8000)
+    assert pitch(samples[: round(on_s * 8000)]) == pytest.approx(450, abs=2)
+    assert np.abs(samples[: round(on_s * 8000)]).max() > 3000
+    assert not samples[round(on_s * 8000) :].any()
+
+
+def found_at(samples: Samples, frame: int = 160) -> list[int]:
+    detector = tones.CngDetector()
+    edges = [*range(0, samples.size, frame), samples.size]
+    return [stop for start, stop in pairwise(edges) if detector.receive(samples[start:stop])]
+
+
+def burst(hertz: float, seconds: float, level: float = 3000.0) -> Samples:
+    wave = level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * 8000)) / 8000)
+    return np.concatenate([np.zeros(4037), wave, np.zeros(8000)]).astype(np.int16)
+
+
+@pytest.mark.rule("5-a")
+@pytest.mark.parametrize("hertz", [1062, 1081, 1100, 1119, 1138])
+@pytest.mark.parametrize("seconds", [0.43, 0.5, 0.57])
+@pytest.mark.parametrize("frame", [80, 160, 240])
+def test_a_fax_is_found_within_the_tolerances_of_t30(hertz: float, seconds: float, frame: int) -> None:
+    line = np.random.default_rng(1).normal(0, 100, burst(hertz, seconds).size)
+    heard = Law.PCMA.decode(Law.PCMA.encode((burst(hertz, seconds) + line).astype(np.int16)))
+    assert len(found_at(heard, frame)) == 1
+
+
+def test_a_fax_is_reported_once_however_often_it_calls() -> None:
+    assert len(found_at(np.concatenate([tones.cng()] * 4))) == 1
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        burst(1100, 0.2),
+        burst(1100, 3.0),
+        burst(950, 0.5),
+        burst(1300, 0.5),
+        burst(1100, 0.5, level=20),
+        tones.ringback(),
+        np.random.default_rng(2).normal(0, 3000, 80000).astype(np.int16),
+    ],
+)
+def test_other_sounds_are_no_fax(samples: Samples) -> None:
+    assert found_at(samples) == []
+
+
+def test_speech_is_no_fax() -> None:
+    assert found_at(np.concatenate([line.samples() for line in CONVERSATION])) == []
