@@ -68,9 +68,7 @@ class TransactionLayer:
     503 without being kept.
     """
 
-    def __init__(
-        self, *, timers: Timers | None = None, rng: Callable[[], str], max_transactions: int = 50_000
-    ) -> None:
+    def __init__(self, *, timers: Timers | None = None, rng: Callable[[], str], max_transactions: int = 50_000) -> None:
         self.counters = Counters()
         self._timers = timers or Timers()
         self._rng = rng

@@ -67,8 +67,8 @@ def sent_by(layer: TransactionLayer) -> list[Message]:
 class Link:
     """Carries datagrams between two layers and runs their timers, in order of time.
 
-    ``fate`` is asked for every datagram (its sender, its message) at which delays its copies arrive. ``caller_user`` and ``callee_user``
-    handle each event at the moment it happens.
+    ``fate`` is asked for every datagram (its sender, its message) at which delays its copies arrive.
+    ``caller_user`` and ``callee_user`` handle each event at the moment it happens.
     """
 
     def __init__(

@@ -31,7 +31,9 @@ from tests.telephony.sip.peers import (
 )
 
 
-def from_wire(method: str, *, branch: str, call_id: str = "w1", cseq: int = 1, to_tag: str = "", tag: str = "f") -> Request:
+def from_wire(
+    method: str, *, branch: str, call_id: str = "w1", cseq: int = 1, to_tag: str = "", tag: str = "f"
+) -> Request:
     to = "<sip:duty@192.0.2.2>" + (f";tag={to_tag}" if to_tag else "")
     headers = [
         ("Via", f"SIP/2.0/UDP 192.0.2.1:5060;{branch}"),
@@ -74,7 +76,11 @@ def test_an_answered_call_ends_with_nothing_left() -> None:
                 link.callee.respond(event.transaction_id, make_response(event.request, 200, to_tag="callee"), now)
 
     def caller(event: Event, now: float) -> None:
-        if isinstance(event, ResponseReceived) and event.response.cseq.method == "INVITE" and event.response.status == 200:
+        if (
+            isinstance(event, ResponseReceived)
+            and event.response.cseq.method == "INVITE"
+            and event.response.status == 200
+        ):
             link.caller.send_ack(ack_for(event.response), link.to_callee, now)
 
     link = Link(callee_user=callee, caller_user=caller)
@@ -160,7 +166,9 @@ def test_cancel_is_answered_and_told_once_while_it_rings(layer: TransactionLayer
     assert received(layer, cancel) == [CancelReceived(transaction_id=call.transaction_id)]
     assert received(layer, cancel) == []
     answers = sent_by(layer)
-    assert [(answer.status, answer.cseq.method, answer.to.tag) for answer in answers if isinstance(answer, Response)] == [
+    assert [
+        (answer.status, answer.cseq.method, answer.to.tag) for answer in answers if isinstance(answer, Response)
+    ] == [
         (200, "CANCEL", "u"),
         (200, "CANCEL", "u"),
     ]
@@ -197,7 +205,12 @@ def test_our_cancel_waits_for_the_first_provisional(layer: TransactionLayer) -> 
     (cancel,) = sent_by(layer)
     assert isinstance(cancel, Request)
     assert (cancel.method, cancel.via, cancel.cseq.number) == ("CANCEL", invite.via, invite.cseq.number)
-    assert (cancel.uri, cancel.call_id, cancel.to, cancel.from_) == (invite.uri, invite.call_id, invite.to, invite.from_)
+    assert (cancel.uri, cancel.call_id, cancel.to, cancel.from_) == (
+        invite.uri,
+        invite.call_id,
+        invite.to,
+        invite.from_,
+    )
     layer.receive(make_response(invite, 180, to_tag="u").serialize(), TO_CALLEE, 0.3)
     assert layer.packets_to_send() == []
 
@@ -278,7 +291,9 @@ def test_a_request_that_came_by_two_paths_is_refused_the_second_time(layer: Tran
     assert (refusal.status, refusal.via.branch) == (482, "z9hG4bKtwo")
     assert received(layer, from_wire("ACK", branch="branch=z9hG4bKtwo", to_tag=refusal.to.tag or "")) == []
     layer.respond(call.transaction_id, make_response(call.request, 200, to_tag="u"), 0.0)
-    assert kinds(received(layer, from_wire("INVITE", branch="branch=z9hG4bKre", to_tag="u", cseq=2))) == ["RequestReceived"]
+    assert kinds(received(layer, from_wire("INVITE", branch="branch=z9hG4bKre", to_tag="u", cseq=2))) == [
+        "RequestReceived"
+    ]
 
 
 def test_a_request_of_ours_that_is_sent_back_to_us_is_a_loop(layer: TransactionLayer) -> None:
@@ -307,7 +322,12 @@ def test_a_request_of_ours_that_is_sent_back_to_us_is_a_loop(layer: TransactionL
             ("192.0.2.1", 40000),
             "10.0.0.7;rport=40000;branch=z9hG4bKx;received=192.0.2.1",
         ),
-        ("phone.local;branch=z9hG4bKx", ("192.0.2.1", 40000), ("192.0.2.1", 5060), "phone.local;branch=z9hG4bKx;received=192.0.2.1"),
+        (
+            "phone.local;branch=z9hG4bKx",
+            ("192.0.2.1", 40000),
+            ("192.0.2.1", 5060),
+            "phone.local;branch=z9hG4bKx;received=192.0.2.1",
+        ),
         (
             "[2001:db8::1]:5070;branch=z9hG4bKx;rport",
             ("2001:db8::1", 40000),
@@ -355,9 +375,9 @@ def test_overload_is_answered_503_and_costs_no_memory() -> None:
         received(layer, from_wire("INVITE", branch=f"branch=z9hG4bK{number}", call_id=f"w{number}"))
     assert len(layer) == 3
     refusals = sent_by(layer)
-    assert [(answer.status, answer.headers.get("Retry-After")) for answer in refusals if isinstance(answer, Response)] == [
-        (503, "5")
-    ] * 2
+    assert [
+        (answer.status, answer.headers.get("Retry-After")) for answer in refusals if isinstance(answer, Response)
+    ] == [(503, "5")] * 2
     assert kinds(received(layer, from_wire("CANCEL", branch="branch=z9hG4bK0", call_id="w0"))) == ["CancelReceived"]
 
 

@@ -23,7 +23,6 @@ from telephony.sip.message import Message, make_response
 from tests.telephony.sip.peers import ONCE, TO_CALLEE, TO_CALLER, Link, ack_for, request, tokens
 
 
-
 def fates_with(delays: list[float]) -> st.SearchStrategy[list[tuple[float, ...]]]:
     return st.lists(st.lists(st.sampled_from(delays), max_size=3).map(tuple), min_size=1, max_size=60)
 
@@ -106,7 +105,9 @@ def test_another_request_ends_for_its_sender_in_any_case(
     assert len(link.caller) == len(link.callee) == 0
 
 
-@given(copies=st.integers(1, 10), delays=st.lists(st.sampled_from([0.01, 0.5, 1.0, 3.0, 9.0]), min_size=10, max_size=10))
+@given(
+    copies=st.integers(1, 10), delays=st.lists(st.sampled_from([0.01, 0.5, 1.0, 3.0, 9.0]), min_size=10, max_size=10)
+)
 @settings(max_examples=60, deadline=None)
 def test_copies_in_any_order_are_one_request(copies: int, delays: list[float]) -> None:
     """All within the life of the transaction: later ones are new by RFC 3261, there is nothing left to know them by."""
@@ -174,7 +175,7 @@ def test_two_thousand_transactions_leave_nothing_behind() -> None:
     """And the layer is cheap: well over 1,000 transactions a second for both ends and their parser together."""
     caller, callee = TransactionLayer(rng=tokens("a")), TransactionLayer(rng=tokens("b"))
     count, now = 2_000, 0.0
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(count):
         now = number / 1_000
         caller.send_request(request("OPTIONS", call_id=f"c{number}"), TO_CALLEE, now)
@@ -188,7 +189,7 @@ def test_two_thousand_transactions_leave_nothing_behind() -> None:
         assert isinstance(caller.next_event(), ResponseReceived)
         caller.handle_timer(now)
         callee.handle_timer(now)
-    rate = count / (time.perf_counter() - started)
+    rate = count / (time.process_time() - started)
     assert len(callee) == count
     for layer in (caller, callee):
         layer.handle_timer(now + 32.0)

@@ -20,7 +20,13 @@ from telephony.sip.transaction import (
 )
 
 FROM_OUTSIDE = {
-    Kind.CLIENT_INVITE: {Input.RECEIVED_1XX, Input.RECEIVED_2XX, Input.RECEIVED_FAILURE, Input.TRANSPORT_ERROR, Input.CANCEL},
+    Kind.CLIENT_INVITE: {
+        Input.RECEIVED_1XX,
+        Input.RECEIVED_2XX,
+        Input.RECEIVED_FAILURE,
+        Input.TRANSPORT_ERROR,
+        Input.CANCEL,
+    },
     Kind.CLIENT: {Input.RECEIVED_1XX, Input.RECEIVED_2XX, Input.RECEIVED_FAILURE, Input.TRANSPORT_ERROR},
     Kind.SERVER_INVITE: {Input.RECEIVED_REQUEST, Input.RECEIVED_ACK, Input.RECEIVED_CANCEL, Input.TRANSPORT_ERROR},
     Kind.SERVER: {Input.RECEIVED_REQUEST, Input.TRANSPORT_ERROR},
@@ -66,7 +72,9 @@ def test_any_walk_ends_by_its_timers_alone_once_a_final_response_is_there(
     machine = Machine(kind, timers=Timers(), reliable=reliable)
     armed = dict(machine.start(0.0))
     for _ in range(data.draw(st.integers(0, 12))):
-        choices = sorted({cause for state, cause in TABLES[kind] if state is machine.state and isinstance(cause, Input)})
+        choices = sorted(
+            {cause for state, cause in TABLES[kind] if state is machine.state and isinstance(cause, Input)}
+        )
         if not choices:
             break
         _, more = machine.step(data.draw(st.sampled_from(choices)), 0.0)
