@@ -224,9 +224,7 @@ def verify(auth: Authorization, method: str, ha1: str) -> bool:
     return hmac.compare_digest(expected.encode(), auth.response.lower().encode())
 
 
-def authorize(  # noqa: PLR0917 - the order of RFC 7616
-    challenge: Challenge, method: str, uri: str, username: str, password: str, cnonce: str, nc: int
-) -> str:
+def authorize(challenge: Challenge, method: str, uri: str, username: str, password: str, cnonce: str, nc: int) -> str:
     """The value of an Authorization or Proxy-Authorization header that answers ``challenge``.
 
     ``cnonce`` is fresh random text, ``nc`` counts the requests made with this nonce from 1. Raises

@@ -173,9 +173,7 @@ def parse_via(text: str) -> Via:
     rport = _lookup(params, "rport")
     if rport:
         check_port(rport if rport.isascii() and rport.isdigit() and len(rport) <= 5 else "0")
-    return Via(
-        transport=match[1].upper(), host=check_host(match[2]), port=check_port(match[3]), params=params
-    )
+    return Via(transport=match[1].upper(), host=check_host(match[2]), port=check_port(match[3]), params=params)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

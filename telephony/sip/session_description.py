@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, cast
 
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
@@ -155,7 +156,7 @@ def parse_sdp(data: bytes) -> SessionDescription:
     session = lines[: starts[0]] if starts else lines
     attributes = [_attribute(text) for letter, text in session if letter == "a"]
     default = next((name for name, value in attributes if _is_direction(name, value)), "sendrecv")
-    sections = (lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True))
+    sections = (lines[start:end] for start, end in pairwise([*starts, len(lines)]))
     return SessionDescription(
         origin=_origin(_one(session, "o")),
         name=dict(session).get("s", "-"),
