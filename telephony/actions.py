@@ -1,0 +1,142 @@
+"""What the pure core asks of the edge, and what the edge answers: the seam between protocol logic and I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from duty.domain.calls import CallEventKind, Direction, Outcome
+from duty.domain.happenings import Json
+from duty.domain.transcripts import Speaker
+from telephony.guard import Way
+from telephony.sip.sdp import AudioTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaAddresses:
+    """Where each side is to send its audio: host and RTP port on our side."""
+
+    caller: tuple[str, int]
+    officer: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """Write the call into the book and open its media; answer with ``Switchboard.call_opened`` when both
+    are done.
+
+    100 Trying leaves only after that answer (requirement 6.1-a).
+    """
+
+    call_id: str
+    line_number: str
+    direction: Direction
+    caller_number: str
+    callee_number: str
+    caller_display: str
+    trust: str
+    sip_call_id: str
+    source: str
+    command_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Write one happening of a call; the edge stamps the instant and keeps the order."""
+
+    call_id: str
+    kind: CallEventKind
+    outcome: Outcome | None = None
+    data: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportForward:
+    """Write a refused or marked forward with its evidence, and alarm."""
+
+    call_id: str | None
+    line_number: str
+    way: Way
+    target: str
+    source: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRemote:
+    """Send this side's audio to ``target`` from now on."""
+
+    call_id: str
+    speaker: Speaker
+    target: AudioTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """Let the two sides hear each other."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Play a prompt to the caller's side; answer with ``Switchboard.announcement_ended``."""
+
+    call_id: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayRingback:
+    """Let one side hear that the other is being rung."""
+
+    call_id: str
+    speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPlaying:
+    """Stop what is being played to either side."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseMedia:
+    """The call is over: seal its recording and give its ports back."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportComponent:
+    """Tell the state of a phone or trunk; ``bindings`` go along when a phone's registrations changed."""
+
+    line_number: str
+    kind: str
+    name: str
+    state: str
+    reason: str = ""
+    bindings: tuple[dict[str, Json], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishCommand:
+    """A command of the console ended without becoming a call."""
+
+    command_id: int
+    result: str
+
+
+Action = (
+    OpenCall
+    | Record
+    | ReportForward
+    | SetRemote
+    | Bridge
+    | Announce
+    | PlayRingback
+    | StopPlaying
+    | ReleaseMedia
+    | ReportComponent
+    | FinishCommand
+)

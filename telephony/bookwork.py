@@ -1,0 +1,148 @@
+"""What telephony writes into the book, as values that can wait in a file while the database cannot be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from duty.domain.calls import CallHappening, NewCall, RecordingFacts
+from duty.domain.happenings import Json
+from duty.services.callbook import CallBook
+from duty.services.commands import Commands
+from duty.services.lines import Lines
+from duty.services.recordings import Recordings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCall:
+    """A call has arrived or is about to be dialled."""
+
+    new: NewCall
+    command_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteForward:
+    """A forward was refused; ``raw_hex`` is the message that asked for it."""
+
+    call_id: str | None
+    line_number: str
+    way: str
+    target: str
+    source: str
+    raw_hex: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteNoRecording:
+    """The call ended without media."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteComponent:
+    """The state of a phone or trunk."""
+
+    line_number: str
+    kind: str
+    name: str
+    state: str
+    reason: str
+    bindings: list[dict[str, Json]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCommandEnd:
+    """A command ended without becoming a call."""
+
+    command_id: int
+    result: str
+
+
+BookWork = (
+    WriteCall | CallHappening | WriteForward | RecordingFacts | WriteNoRecording | WriteComponent | WriteCommandEnd
+)
+
+_KINDS: dict[str, TypeAdapter[BookWork]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (
+        WriteCall,
+        CallHappening,
+        WriteForward,
+        RecordingFacts,
+        WriteNoRecording,
+        WriteComponent,
+        WriteCommandEnd,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One line of the spool: the kind of work and its fields."""
+
+    kind: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+_ENVELOPE = TypeAdapter(Envelope)
+
+
+def to_line(work: BookWork) -> bytes:
+    """One line of JSON, newline included."""
+    kind = type(work).__name__
+    fields = _KINDS[kind].dump_python(work, mode="json")
+    return _ENVELOPE.dump_json(Envelope(kind=kind, fields=fields)) + b"\n"
+
+
+def from_line(line: bytes) -> BookWork:
+    """The work that ``to_line`` wrote. Raises ValueError for anything else."""
+    envelope = _ENVELOPE.validate_json(line)
+    if envelope.kind not in _KINDS:
+        raise ValueError(f"unknown kind of work: {envelope.kind}")
+    return _KINDS[envelope.kind].validate_python(envelope.fields)
+
+
+class BookWriter:
+    """Does one piece of work as one transaction. Raises sqlalchemy.exc.DBAPIError when the database fails, DutyError
+    when the book refuses."""
+
+    def __init__(self, *, calls: CallBook, recordings: Recordings, lines: Lines, commands: Commands) -> None:
+        self._calls, self._recordings, self._lines, self._commands = calls, recordings, lines, commands
+
+    def write(self, work: BookWork) -> None:
+        """Do ``work``; it is on disk when this returns."""
+        match work:
+            case WriteCall():
+                self._calls.open_call(work.new, command_id=work.command_id)
+            case CallHappening():
+                self._calls.record(work)
+            case WriteForward():
+                self._calls.block_forward(
+                    work.call_id,
+                    at=work.at,
+                    way=work.way,
+                    target=work.target,
+                    source=work.source,
+                    raw=bytes.fromhex(work.raw_hex),
+                    line_number=work.line_number,
+                )
+            case RecordingFacts():
+                self._recordings.seal(work)
+            case WriteNoRecording():
+                self._recordings.none_made(work.call_id)
+            case WriteComponent():
+                self._lines.report(
+                    work.line_number,
+                    work.kind,
+                    work.name,
+                    state=work.state,
+                    reason=work.reason,
+                    bindings=list(work.bindings) if work.bindings is not None else None,
+                )
+            case WriteCommandEnd():
+                self._commands.finish(work.command_id, result=work.result)

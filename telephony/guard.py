@@ -1,0 +1,141 @@
+"""The guard: every way a call could be moved off the duty phone, in one table, and how each is recognised
+and answered.
+
+It decides and returns decisions; the call machine acts on them. A refusal never harms the call it happens in
+(requirement 6.1-e: 禁止值班固定电话呼叫转移).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.headers import parse_name_addr, split_list
+from telephony.sip.message import Request, Response
+
+
+class Way(StrEnum):
+    """Ways a call can leave the duty phone; the book and the alarm carry these names."""
+
+    REDIRECT = "redirect"
+    REFER = "refer"
+    REPLACES = "replaces"
+    MEDIA_MOVE = "media_move"
+    FEATURE_CODE = "feature_code"
+    NETWORK_REDIRECT = "network_redirect"
+    FORWARDED_181 = "forwarded_181"
+    DIVERTED = "diverted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One row of the guard: where the way is defined, how it is noticed, and the SIP status it is answered
+    with (None where there is nothing to answer)."""
+
+    way: Way
+    source: str
+    detection: str
+    status: int | None
+
+
+TABLE: tuple[Rule, ...] = (
+    Rule(way=Way.REDIRECT, source="RFC 3261 8.1.3.4", detection="3xx from the desk phone to our INVITE", status=None),
+    Rule(way=Way.REFER, source="RFC 3515", detection="REFER from the desk phone, blind or attended", status=603),
+    Rule(way=Way.REPLACES, source="RFC 3891", detection="INVITE with Replaces", status=403),
+    Rule(
+        way=Way.MEDIA_MOVE,
+        source="RFC 3264 8",
+        detection="an offer or answer from the desk phone whose audio address is not the phone's own",
+        status=488,
+    ),
+    Rule(way=Way.FEATURE_CODE, source="carrier feature codes", detection="a forwarding code is dialled", status=403),
+    Rule(
+        way=Way.NETWORK_REDIRECT, source="RFC 3261 8.1.3.4", detection="3xx from the network to our call", status=None
+    ),
+    Rule(way=Way.FORWARDED_181, source="RFC 3261 21.1.3", detection="181 Call Is Being Forwarded", status=None),
+    Rule(
+        way=Way.DIVERTED,
+        source="RFC 5806, RFC 7044",
+        detection="Diversion, History-Info or a served-user header on arrival: the call is taken but marked",
+        status=None,
+    ),
+)
+_STATUS = {rule.way: rule.status for rule in TABLE}
+
+_ARRIVAL_HEADERS = ("Diversion", "History-Info", "P-Served-User", "Diverted-By")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A way out was tried. ``target`` is where the call would have gone, as far as the message says;
+    ``status`` what the attempt is answered with, None where it is a response that needs no answer."""
+
+    way: Way
+    target: str
+    status: int | None
+
+
+def attempt(way: Way, target: str) -> Attempt:
+    """An attempt with the answer its rule demands."""
+    return Attempt(way=way, target=target, status=_STATUS[way])
+
+
+def examine_response(response: Response, *, from_phone: bool) -> Attempt | None:
+    """A 3xx or 181 in answer to an INVITE of ours: it is never followed."""
+    if 300 <= response.status < 400:
+        way = Way.REDIRECT if from_phone else Way.NETWORK_REDIRECT
+        return attempt(way, _first(response.headers.get_all("Contact")))
+    if response.status == 181:
+        return attempt(Way.FORWARDED_181, _first(response.headers.get_all("Contact")))
+    return None
+
+
+def examine_request(request: Request) -> Attempt | None:
+    """A request from a desk phone, within a call or outside one, that asks for a transfer."""
+    if request.method == "REFER":
+        return attempt(Way.REFER, request.headers.get("Refer-To") or "")
+    if request.method == "INVITE" and request.headers.get("Replaces") is not None:
+        return attempt(Way.REPLACES, request.headers.get("Replaces") or "")
+    return None
+
+
+def examine_media(host: str, allowed: Sequence[str]) -> Attempt | None:
+    """Audio that a desk phone asks for at ``host``: refused unless it is one of the addresses the phone
+    itself uses. All zeros is hold, not a move (RFC 3264 8.4)."""
+    if host in ("0.0.0.0", "::") or host in allowed:
+        return None
+    return attempt(Way.MEDIA_MOVE, host)
+
+
+def examine_dialled(digits: str, codes: Sequence[str]) -> Attempt | None:
+    """A forwarding code dialled at the desk phone. ``codes`` are the configured beginnings, e.g. ``*57*``.
+
+    A code that ends in a digit is taken as a whole (``*72`` is refused, and so is ``*72 13800000000``);
+    dialling that differs from a code only by blanks or hyphens is the same dialling.
+    """
+    dialled = "".join(char for char in digits if char in "0123456789*#+")
+    found = next((code for code in codes if dialled.startswith(code)), None)
+    return attempt(Way.FEATURE_CODE, dialled) if found is not None else None
+
+
+def examine_arrival(request: Request) -> tuple[Attempt, ...]:
+    """Signs that an arriving call was forwarded to us on its way: each is marked, the call is taken."""
+    return tuple(
+        attempt(Way.DIVERTED, f"{name}: {_address(value)}")
+        for name in _ARRIVAL_HEADERS
+        for text in request.headers.get_all(name)
+        for value in split_list(text)
+    )
+
+
+def _first(values: Sequence[str]) -> str:
+    return _address(values[0]) if values else ""
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_name_addr(text).uri)
+    except RemoteProtocolError:
+        return text[:200]

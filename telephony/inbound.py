@@ -1,0 +1,270 @@
+"""An arriving call: it rings every registered desk phone at once, the first answer wins, and nobody is sent elsewhere.
+
+Where no officer answers, the caller hears an announcement as early media and the call stands in the book as missed
+(requirement 6.1-a, 6.1-e).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from duty.domain.calls import CallEventKind, Direction, Outcome
+from duty.domain.transcripts import Speaker
+from telephony import guard
+from telephony.actions import Announce, MediaAddresses
+from telephony.call import Call, Phase
+from telephony.leg import ClientLeg, ServerLeg, Wire
+from telephony.line import LineProfile, PhoneTarget
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.flow import Flow
+from telephony.sip.headers import NameAddr
+from telephony.sip.message import Request, Response
+from telephony.sip.uri import SipUri
+
+Admission = Literal["ring", "queue", "busy"]
+
+ANNOUNCEMENT_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an unanswered call ends: towards the caller, in the book, and what the caller hears before."""
+
+    status: int
+    outcome: Outcome
+    prompt: str | None
+
+
+NO_ANSWER = Ending(status=480, outcome=Outcome.MISSED, prompt="no_answer")
+UNREACHABLE = Ending(status=480, outcome=Outcome.UNREACHABLE, prompt="no_answer")
+BUSY = Ending(status=486, outcome=Outcome.BUSY, prompt=None)
+REJECTED = Ending(status=603, outcome=Outcome.REJECTED, prompt=None)
+REDIRECTED = Ending(status=480, outcome=Outcome.REJECTED, prompt="no_answer")
+
+_BUSY = frozenset({486, 600})
+_GONE = frozenset({404, 408, 410, 430, 480, 500, 502, 503, 504})
+
+
+class InboundCall(Call):
+    """A caller dials the line."""
+
+    direction = Direction.INBOUND
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        line: LineProfile,
+        wire: Wire,
+        transaction_id: str,
+        request: Request,
+        flow: Flow,
+        contact: str,
+        caller: NameAddr,
+    ) -> None:
+        super().__init__(call_id=call_id, line=line, wire=wire)
+        self.transaction_id = transaction_id
+        self.invite, self._flow, self._contact, self._caller = request, flow, contact, caller
+        self._phones: Sequence[PhoneTarget] = ()
+        self._desks: list[ClientLeg] = []
+        self._statuses: list[int] = []
+        self._ending = NO_ANSWER
+        self._rang = False
+        self._cancelled_early = False
+
+    @property
+    def caller_leg(self) -> ServerLeg:
+        """The caller's side, once opened."""
+        assert isinstance(self.network, ServerLeg)  # noqa: S101 - set by opened() before any other event
+        return self.network
+
+    def client_legs(self) -> list[ClientLeg]:
+        """The desk phones being rung or talking."""
+        return self._desks
+
+    def opened(self, addresses: MediaAddresses, now: float) -> None:
+        """Answer 100 and understand the offer; ``admit`` follows."""
+        self._addresses = addresses
+        self.network = ServerLeg(
+            speaker=Speaker.CALLER,
+            transaction_id=self.transaction_id,
+            request=self.invite,
+            flow=self._flow,
+            contact=self._contact,
+            local=addresses.caller,
+            tag=self._wire.token(),
+        )
+        if self._cancelled_early:
+            self.cancelled(now)
+            return
+        self.caller_leg.trying(self._wire)
+        for mark in guard.examine_arrival(self.invite):
+            self.report(mark, source=self._flow.remote[0], raw=self.invite.serialize())
+        try:
+            self.caller_leg.read_offer()
+        except RemoteProtocolError as error:
+            self.caller_leg.refuse(self._wire, error.status, error.reason)
+            self.finish(Outcome.FAILED, reason=f"offer_refused: {error.reason}")
+            return
+        self.hear(self.caller_leg)
+
+    def admit(self, admission: Admission, phones: Sequence[PhoneTarget], now: float) -> None:
+        """The line has room, or makes the caller wait, or is full."""
+        self._phones = phones
+        self.deadline = now + self.line.ring_seconds
+        if admission == "busy":
+            self._conclude(BUSY, reason="line_full", now=now)
+        elif admission == "queue":
+            self.enter(Phase.QUEUED)
+            self.record(CallEventKind.QUEUED)
+            self.caller_leg.progress(self._wire, 182)
+        else:
+            self._ring(now)
+
+    def line_free(self, phones: Sequence[PhoneTarget], now: float) -> None:
+        """A waiting caller's turn has come."""
+        self._phones = phones
+        self.deadline = now + self.line.ring_seconds
+        self._ring(now)
+
+    def _ring(self, now: float) -> None:
+        if not self._phones:
+            self._conclude(UNREACHABLE, reason="no_phone_registered", now=now)
+            return
+        self.enter(Phase.RINGING)
+        codecs = self._codecs()
+        for phone in self._phones:
+            leg = ClientLeg(
+                name=phone.extension,
+                speaker=Speaker.OFFICER,
+                uri=phone.uri,
+                from_=self._caller,
+                to=NameAddr(uri=SipUri(user=self.line.number, host=phone.flow.local[0])),
+                flow=phone.flow,
+                contact=self._contact,
+                local=self.addresses.officer,
+                hosts=phone.hosts,
+            )
+            self._desks.append(leg)
+            self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
+            leg.start(self._wire, codecs)
+
+    def _codecs(self) -> tuple[int, ...]:
+        """The caller's codec first, so that nothing need be transcoded where the phone takes it too."""
+        chosen = self.caller_leg.target.payload_type if self.caller_leg.target else 8
+        return (chosen, *(codec for codec in (8, 0) if codec != chosen))
+
+    def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
+        """A desk phone rings, answers, or declines."""
+        leg.receive(response, flow)
+        forward = guard.examine_response(response, from_phone=True)
+        if forward is not None:
+            self.report(forward, source=flow.remote[0], raw=response.serialize())
+            if response.status == 181:
+                leg.cancel(self._wire)
+        if response.status < 200:
+            self._progressed(leg, response.status)
+        elif response.status < 300:
+            self._answered(leg, response, now)
+        else:
+            self._declined(leg, response.status, now)
+
+    def _progressed(self, leg: ClientLeg, status: int) -> None:
+        if status > 100 and not self._rang and self.phase is Phase.RINGING:
+            self._rang = True
+            self.record(CallEventKind.RINGING, extension=leg.name)
+            self.caller_leg.progress(self._wire, 180)
+
+    def _answered(self, leg: ClientLeg, response: Response, now: float) -> None:
+        leg.acknowledge(self._wire)
+        if self.phase is not Phase.RINGING:
+            leg.bye(self._wire)
+            return
+        try:
+            leg.accept_body(response.body)
+        except RemoteProtocolError as error:
+            self._unusable(leg, error.status, now)
+            return
+        moved = self._moved(leg)
+        if moved is not None:
+            self.report(moved, source=leg.flow.remote[0], raw=response.serialize())
+            self._unusable(leg, 488, now)
+            return
+        self.desk = leg
+        for other in self._desks:
+            if other is not leg:
+                other.cancel(self._wire)
+        self.hear(leg)
+        self.caller_leg.answer(self._wire)
+        self.talk(extension=leg.name)
+
+    def _unusable(self, leg: ClientLeg, status: int, now: float) -> None:
+        leg.bye(self._wire)
+        self._declined(leg, status, now)
+
+    def leg_failed(self, leg: ClientLeg, now: float) -> None:
+        """A desk phone did not answer at all."""
+        leg.status, leg.ended = 408, True
+        self._declined(leg, 408, now)
+
+    def _declined(self, leg: ClientLeg, status: int, now: float) -> None:
+        if self.phase is not Phase.RINGING:
+            return
+        self.record(CallEventKind.LEG_FAILED, extension=leg.name, status=status)
+        self._statuses.append(status)
+        if len(self._statuses) == len(self._desks):
+            self._conclude(_ending(self._statuses), reason=f"phone_{self._statuses[-1]}", now=now)
+
+    def _conclude(self, ending: Ending, *, reason: str, now: float) -> None:
+        """Nobody will answer: announcement first where one is due, else the final status at once."""
+        self._ending = ending
+        for leg in self._desks:
+            leg.cancel(self._wire)
+        if ending.prompt is None or self.line.no_answer == "hangup" or self.caller_leg.waits_for_answer:
+            self._end_unanswered(reason)
+            return
+        self.enter(Phase.ANNOUNCING)
+        self.deadline = now + ANNOUNCEMENT_LIMIT_S
+        self.caller_leg.progress(self._wire, 183, early_media=True)
+        self.record(CallEventKind.ANNOUNCEMENT, prompt=ending.prompt, reason=reason)
+        self.actions.append(Announce(call_id=self.call_id, prompt=ending.prompt))
+
+    def announcement_ended(self) -> None:
+        """The caller has heard it all."""
+        if self.phase is Phase.ANNOUNCING:
+            self._end_unanswered("announcement_played")
+
+    def _end_unanswered(self, reason: str) -> None:
+        self.caller_leg.refuse(self._wire, self._ending.status)
+        self.finish(self._ending.outcome, reason=reason)
+
+    def cancelled(self, now: float) -> None:  # noqa: ARG002
+        """The caller gives up. During the announcement the call stays missed: nobody had answered."""
+        if self.network is None:
+            self._cancelled_early = True
+            return
+        self.caller_leg.refuse(self._wire, 487)
+        outcome = self._ending.outcome if self.phase is Phase.ANNOUNCING else Outcome.CANCELLED
+        self.finish(outcome, reason="caller_cancelled")
+
+    def time_out(self, now: float) -> None:
+        """Nobody answered in time; or the announcement never ended."""
+        if self.phase is Phase.QUEUED:
+            self._conclude(BUSY, reason="queue_timeout", now=now)
+        elif self.phase is Phase.RINGING:
+            self._conclude(NO_ANSWER, reason="no_answer", now=now)
+        elif self.phase is Phase.ANNOUNCING:
+            self.announcement_ended()
+
+
+def _ending(statuses: Sequence[int]) -> Ending:
+    """What the phones' final answers together mean; a person's word weighs more than a machine's."""
+    if any(300 <= status < 400 for status in statuses):
+        return REDIRECTED
+    if any(status in _BUSY for status in statuses):
+        return BUSY
+    if all(status in _GONE for status in statuses):
+        return UNREACHABLE
+    return REJECTED

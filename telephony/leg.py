@@ -1,0 +1,287 @@
+"""A leg: our end of one INVITE session, towards the network or towards a desk phone.
+
+A leg knows SIP and SDP but not what the call is about; the call machines in ``inbound`` and ``outbound`` decide and use
+legs to speak. Everything it sends goes through a ``Wire``, which is the transaction layer at one instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from duty.domain.transcripts import Speaker
+from telephony.sip import sdp
+from telephony.sip.dialog import Dialog
+from telephony.sip.digest import authorize, parse_challenge
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.flow import Flow
+from telephony.sip.headers import NameAddr
+from telephony.sip.message import Headers, Request, Response, make_response
+from telephony.sip.sdp import AudioTarget
+from telephony.sip.session_description import SessionDescription, parse_sdp
+
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
+SDP_TYPE = "application/sdp"
+AGENT = "dutyline"
+
+
+class Wire(Protocol):
+    """The transaction layer with the present instant already given."""
+
+    def send_request(self, request: Request, flow: Flow) -> str:
+        """Send a request; the id of its transaction."""
+
+    def respond(self, transaction_id: str, response: Response) -> None:
+        """Answer a received request."""
+
+    def send_ack(self, ack: Request, flow: Flow) -> None:
+        """Acknowledge a 2xx."""
+
+    def cancel(self, client_transaction_id: str) -> None:
+        """Cancel an INVITE of ours."""
+
+    def token(self) -> str:
+        """An unguessable token for tags, Call-IDs and client nonces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a PBX asks of us before it takes a call."""
+
+    username: str
+    password: str
+
+
+class Leg:
+    """What both kinds of leg share once a dialog exists."""
+
+    def __init__(self, *, speaker: Speaker, flow: Flow, contact: str, local: tuple[str, int]) -> None:
+        self.speaker = speaker
+        self.flow = flow
+        self.contact = contact
+        self.dialog: Dialog | None = None
+        self.target: AudioTarget | None = None
+        self.ended = False
+        self._local = local
+        self._session_id = abs(hash((contact, local))) % 2**31
+        self._version = 0
+
+    def take(self, request: Request, flow: Flow) -> None:
+        """Accept a request of the peer's within the dialog. Raises RemoteProtocolError with what to answer."""
+        if self.dialog is None:
+            raise RemoteProtocolError(481, "Call/Transaction Does Not Exist")
+        self.dialog.receive_request(request)
+        self.flow = flow
+
+    def bye(self, wire: Wire, *, reason: str = "") -> None:
+        """End the session; safe to call again."""
+        if self.dialog is None or self.ended:
+            return
+        self.ended = True
+        extra = [("Reason", reason)] if reason else []
+        wire.send_request(self.dialog.request("BYE", extra=extra), self.flow)
+
+    def offer_body(self, codecs: Iterable[int] = (8, 0), *, direction: sdp.Direction = "sendrecv") -> bytes:
+        """Our offer of audio at this leg's address."""
+        self._version += 1
+        host, port = self._local
+        return sdp.offer(
+            host=host,
+            port=port,
+            codecs=codecs,
+            session_id=self._session_id,
+            version=self._version,
+            direction=direction,
+        ).serialize()
+
+    def answer_body(self, offer: SessionDescription) -> bytes:
+        """Our answer to the peer's offer; its audio target is kept. Raises RemoteProtocolError (488)."""
+        self._version += 1
+        host, port = self._local
+        description, self.target = sdp.answer(
+            offer, host=host, port=port, session_id=self._session_id, version=self._version
+        )
+        return description.serialize()
+
+    def accept_body(self, body: bytes) -> AudioTarget:
+        """Where the peer's answer wants our audio; kept. Raises RemoteProtocolError (400, 488)."""
+        self.target = sdp.accept(parse_sdp(body))
+        return self.target
+
+
+class ServerLeg(Leg):
+    """A leg that the peer began: the caller of an arriving call, or the desk phone of an outgoing one."""
+
+    def __init__(
+        self,
+        *,
+        speaker: Speaker,
+        transaction_id: str,
+        request: Request,
+        flow: Flow,
+        contact: str,
+        local: tuple[str, int],
+        tag: str,
+    ) -> None:
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local)
+        self.transaction_id = transaction_id
+        self.request = request
+        self.concluded = False
+        self._tag = tag
+        self._offer: SessionDescription | None = None
+        self._answer = b""
+
+    def read_offer(self) -> None:
+        """Understand the peer's offer, if there is one. Raises RemoteProtocolError (400, 488)."""
+        if self.request.body:
+            if self.request.content_type not in (None, SDP_TYPE):
+                raise RemoteProtocolError(415, "Unsupported Media Type")
+            self._offer = parse_sdp(self.request.body)
+            self._answer = self.answer_body(self._offer)
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """True where the peer made no offer: ours goes with the 200, its answer comes with the ACK (RFC 3264 5)."""
+        return self._offer is None
+
+    def trying(self, wire: Wire) -> None:
+        """100: we have it."""
+        wire.respond(self.transaction_id, make_response(self.request, 100))
+
+    def progress(self, wire: Wire, status: int, *, early_media: bool = False) -> None:
+        """A provisional response; with our answer where the peer shall hear something before the call is answered."""
+        body = self._answer if early_media else b""
+        self._respond(wire, status, body)
+
+    def answer(self, wire: Wire) -> None:
+        """200 with our answer, or with our offer where the peer made none."""
+        self.concluded = True
+        self._respond(wire, 200, self._answer or self.offer_body())
+
+    def refuse(
+        self, wire: Wire, status: int, reason: str | None = None, *, extra: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """A final failure; nothing happens where a final response was given already."""
+        if not self.concluded:
+            self.concluded = self.ended = True
+            response = make_response(self.request, status, reason, to_tag=self._tag, extra=extra)
+            wire.respond(self.transaction_id, response)
+
+    def _respond(self, wire: Wire, status: int, body: bytes) -> None:
+        response = make_response(
+            self.request,
+            status,
+            to_tag=self._tag,
+            extra=[("Contact", self.contact), ("Allow", ALLOW)],
+            body=body,
+            content_type=SDP_TYPE if body else None,
+        )
+        if self.dialog is None:
+            self.dialog = Dialog.as_uas(self.request, response)
+        self.dialog.confirmed = status >= 200
+        wire.respond(self.transaction_id, response)
+
+
+class ClientLeg(Leg):
+    """A leg that we began: a desk phone being rung, or the far party of an outgoing call."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        speaker: Speaker,
+        uri: str,
+        from_: NameAddr,
+        to: NameAddr,
+        flow: Flow,
+        contact: str,
+        local: tuple[str, int],
+        credentials: Credentials | None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local)
+        self.name = name
+        self.hosts = hosts
+        self.transaction_id = ""
+        self.status: int | None = None
+        self.cancelled = False
+        self._uri, self._from, self._to = uri, from_, to
+        self._credentials = credentials
+        self._request: Request | None = None
+        self._authorized: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """True once the INVITE has its final response, or failed."""
+        return self.status is not None
+
+    def start(self, wire: Wire, codecs: Iterable[int] = (8, 0)) -> None:
+        """Send the INVITE with our offer."""
+        self._request = Request(
+            method="INVITE",
+            uri=self._uri,
+            headers=Headers(
+                [
+                    ("Max-Forwards", "70"),
+                    ("From", f"{self._from};tag={wire.token()}"),
+                    ("To", str(self._to)),
+                    ("Call-ID", wire.token()),
+                    ("CSeq", "1 INVITE"),
+                    ("Contact", self.contact),
+                    ("Allow", ALLOW),
+                    ("User-Agent", AGENT),
+                    ("Content-Type", SDP_TYPE),
+                ]
+            ),
+            body=self.offer_body(codecs),
+        )
+        self.transaction_id = wire.send_request(self._request, self.flow)
+
+    def cancel(self, wire: Wire) -> None:
+        """Stop ringing; safe to call again and after the answer."""
+        if not self.settled and not self.cancelled and self.transaction_id:
+            self.cancelled = True
+            wire.cancel(self.transaction_id)
+
+    def receive(self, response: Response, flow: Flow) -> None:
+        """Take up a response to the INVITE: the dialog it makes and, from 200 on, the final status."""
+        self.flow = flow
+        if 100 < response.status < 300 and response.to.tag is not None and self._request is not None:
+            if self.dialog is None or not self.dialog.matches(response):
+                self.dialog = Dialog.as_uac(self._request, response)
+            else:
+                self.dialog.receive_response(response)
+        if response.status >= 200:
+            self.status = response.status
+            self.ended = response.status >= 300
+
+    def acknowledge(self, wire: Wire) -> None:
+        """ACK the 2xx."""
+        if self.dialog is not None and self._request is not None:
+            wire.send_ack(self.dialog.ack(self._request.cseq.number, extra=self._authorized), self.flow)
+
+    def retry_with_credentials(self, wire: Wire, response: Response) -> bool:
+        """Answer a 401/407 once by the same INVITE with our credentials; False where that is not possible."""
+        if self._credentials is None or self._authorized or self._request is None or self.cancelled:
+            return False
+        proxy = response.status == 407
+        values = response.headers.get_all("Proxy-Authenticate" if proxy else "WWW-Authenticate")
+        challenge = next((each for each in map(parse_challenge, values) if each.supported), None)
+        if challenge is None:
+            return False
+        value = authorize(
+            challenge,
+            "INVITE",
+            self._request.uri,
+            self._credentials.username,
+            self._credentials.password,
+            wire.token(),
+            1,
+        )
+        self._authorized = (("Proxy-Authorization" if proxy else "Authorization", value),)
+        headers = self._request.headers.with_value("CSeq", f"{self._request.cseq.number + 1} INVITE")
+        self._request = self._request.replace(headers=headers.appended(*self._authorized[0]))
+        self.status, self.ended, self.dialog = None, False, None
+        self.transaction_id = wire.send_request(self._request, self.flow)
+        return True

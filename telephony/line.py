@@ -1,0 +1,58 @@
+"""A duty line as telephony sees it: its numbers, phones, trunk and manners, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal
+
+from telephony.sip.flow import Flow
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkProfile:
+    """The PBX side: ``registrar`` as a SIP URI text ("" where the PBX peers without registration), our credentials
+    there, and the networks calls may come from besides the registrar's own address."""
+
+    registrar: str = ""
+    username: str = ""
+    password: str = ""
+    peers: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineProfile:
+    """One duty line. Times in seconds. ``forwarding_codes`` are beginnings of dialled digits the guard refuses."""
+
+    number: str
+    name: str
+    extensions: tuple[str, ...]
+    max_calls: int = 2
+    when_busy: Literal["queue", "busy"] = "queue"
+    ring_seconds: float = 60.0
+    no_answer: Literal["announcement", "hangup"] = "announcement"
+    trunk: TrunkProfile | None = None
+    forwarding_codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneTarget:
+    """A registered desk phone to be rung: its contact URI, the flow it registered by, and the addresses its audio may
+    come from."""
+
+    extension: str
+    uri: str
+    flow: Flow
+    hosts: tuple[str, ...]
+
+
+def within(host: str, networks: tuple[Network, ...]) -> bool:
+    """Whether the IP address ``host`` lies in one of ``networks``; False for a host that is no IP address."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any(candidate in network for network in networks for candidate in (address, mapped) if candidate)

@@ -1,0 +1,368 @@
+"""Outgoing calls: the desk phone dials out through the line, or the console asks for a call back (requirement 6.1-c).
+
+Both are logged and recorded like arriving ones. A redirect from the network is never followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from duty.domain.calls import CallEventKind, Direction, Outcome
+from duty.domain.transcripts import Speaker
+from telephony import guard
+from telephony.actions import Bridge, MediaAddresses, PlayRingback
+from telephony.call import Call, Phase
+from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
+from telephony.line import LineProfile, PhoneTarget
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.flow import Flow
+from telephony.sip.headers import NameAddr
+from telephony.sip.message import Request, Response
+from telephony.sip.uri import SipUri
+
+DIAL_LIMIT_S = 120.0
+
+_OUTCOMES: dict[int, Outcome] = {
+    486: Outcome.BUSY,
+    600: Outcome.BUSY,
+    480: Outcome.MISSED,
+    408: Outcome.MISSED,
+    487: Outcome.CANCELLED,
+    603: Outcome.REJECTED,
+    403: Outcome.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an outgoing call leaves: request URI, flow, and the credentials the PBX may ask for."""
+
+    uri: str
+    flow: Flow
+    domain: str
+    credentials: Credentials | None
+
+
+class DiallingCall(Call):
+    """What both outgoing calls share: the far party is a leg that we begin."""
+
+    direction = Direction.OUTBOUND
+
+    def __init__(
+        self, *, call_id: str, line: LineProfile, wire: Wire, number: str, route: Route | None, contact: str
+    ) -> None:
+        super().__init__(call_id=call_id, line=line, wire=wire)
+        self._number, self._route, self._contact = number, route, contact
+        self._far: ClientLeg | None = None
+
+    def client_legs(self) -> list[ClientLeg]:
+        """The far party's leg once it is dialled."""
+        return [self._far] if self._far is not None else []
+
+    def dial(self, codecs: Sequence[int], now: float) -> None:
+        """Begin the leg to the far party; without a way out the call fails at once."""
+        if self._route is None:
+            self.far_refused(503, "no_trunk")
+            return
+        self._far = ClientLeg(
+            name=self._number,
+            speaker=Speaker.CALLER,
+            uri=self._route.uri,
+            from_=NameAddr(uri=SipUri(user=self.line.number, host=self._route.domain)),
+            to=NameAddr(uri=SipUri(user=self._number, host=self._route.domain)),
+            flow=self._route.flow,
+            contact=self._contact,
+            local=self.addresses.caller,
+            credentials=self._route.credentials,
+        )
+        self.network = self._far
+        self.deadline = now + DIAL_LIMIT_S
+        self._far.start(self._wire, codecs)
+
+    def far_responded(self, leg: ClientLeg, response: Response, flow: Flow) -> None:
+        """A response of the far party's side."""
+        leg.receive(response, flow)
+        forward = guard.examine_response(response, from_phone=False)
+        if forward is not None:
+            self.report(forward, source=flow.remote[0], raw=response.serialize())
+        if response.status in (401, 407) and leg.retry_with_credentials(self._wire, response):
+            return
+        if response.status < 200:
+            self.far_progressed(leg, response)
+        elif response.status < 300:
+            self._far_answered(leg, response)
+        else:
+            self.far_refused(480 if response.status < 400 else response.status, f"network_{response.status}")
+
+    def _far_answered(self, leg: ClientLeg, response: Response) -> None:
+        leg.acknowledge(self._wire)
+        if self.phase is not Phase.DIALLING:
+            leg.bye(self._wire)
+            return
+        try:
+            if response.body or leg.target is None:
+                leg.accept_body(response.body)
+        except RemoteProtocolError:
+            leg.bye(self._wire)
+            self.far_refused(488, "bad_answer")
+            return
+        self.hear(leg)
+        self.far_answered()
+
+    def far_progressed(self, leg: ClientLeg, response: Response) -> None:
+        """The far party rings, perhaps with early media."""
+        raise NotImplementedError
+
+    def far_answered(self) -> None:
+        """The far party answered."""
+        raise NotImplementedError
+
+    def far_refused(self, status: int, reason: str) -> None:
+        """The far party cannot be had."""
+        raise NotImplementedError
+
+
+class OutboundCall(DiallingCall):
+    """A desk phone, already authenticated, dials out."""
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        line: LineProfile,
+        wire: Wire,
+        transaction_id: str,
+        request: Request,
+        flow: Flow,
+        extension: str,
+        number: str,
+        route: Route | None,
+        contact: str,
+    ) -> None:
+        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
+        self.transaction_id = transaction_id
+        self.invite, self._flow, self._extension = request, flow, extension
+        self._cancelled_early = False
+
+    @property
+    def desk_leg(self) -> ServerLeg:
+        """The dialling phone's side, once opened."""
+        assert isinstance(self.desk, ServerLeg)  # noqa: S101 - set by opened() before any other event
+        return self.desk
+
+    def opened(self, addresses: MediaAddresses, now: float) -> None:
+        """Answer 100, let the guard look at what was dialled, then dial."""
+        self._addresses = addresses
+        self.desk = ServerLeg(
+            speaker=Speaker.OFFICER,
+            transaction_id=self.transaction_id,
+            request=self.invite,
+            flow=self._flow,
+            contact=self._contact,
+            local=addresses.officer,
+            tag=self._wire.token(),
+        )
+        if self._cancelled_early:
+            self.cancelled(now)
+            return
+        self.desk_leg.trying(self._wire)
+        if self._forbidden():
+            return
+        try:
+            self.desk_leg.read_offer()
+        except RemoteProtocolError as error:
+            self.far_refused(error.status, f"offer_refused: {error.reason}")
+            return
+        self.hear(self.desk_leg)
+        self.enter(Phase.DIALLING)
+        chosen = self.desk_leg.target.payload_type if self.desk_leg.target else 8
+        self.dial((chosen, *(codec for codec in (8, 0) if codec != chosen)), now)
+
+    def _forbidden(self) -> bool:
+        attempt = guard.examine_request(self.invite) or guard.examine_dialled(self._number, self.line.forwarding_codes)
+        if attempt is None:
+            return False
+        self.report(attempt, source=self._flow.remote[0], raw=self.invite.serialize())
+        self.desk_leg.refuse(self._wire, attempt.status or 403)
+        self.finish(Outcome.REFUSED, reason=f"forward_{attempt.way}")
+        return True
+
+    def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:  # noqa: ARG002
+        """The far party's side responded."""
+        self.far_responded(leg, response, flow)
+
+    def leg_failed(self, leg: ClientLeg, now: float) -> None:  # noqa: ARG002
+        """The far party's side never responded."""
+        leg.status, leg.ended = 408, True
+        self.far_refused(408, "network_timeout")
+
+    def far_progressed(self, leg: ClientLeg, response: Response) -> None:
+        """Pass ringing on; let the officer hear early media where there is some."""
+        if response.status == 100 or self.phase is not Phase.DIALLING:
+            return
+        self.record(CallEventKind.RINGING, status=response.status)
+        early = bool(response.body) and self._hear_early(leg, response)
+        self.desk_leg.progress(self._wire, 183 if early else 180, early_media=early)
+
+    def _hear_early(self, leg: ClientLeg, response: Response) -> bool:
+        if self.desk_leg.waits_for_answer:
+            return False
+        try:
+            leg.accept_body(response.body)
+        except RemoteProtocolError:
+            return False
+        self.hear(leg)
+        self.actions.append(Bridge(call_id=self.call_id))
+        return True
+
+    def far_answered(self) -> None:
+        """Answer the desk phone."""
+        self.desk_leg.answer(self._wire)
+        self.talk(extension=self._extension)
+
+    def far_refused(self, status: int, reason: str) -> None:
+        """Tell the desk phone."""
+        if self.live:
+            self.desk_leg.refuse(self._wire, status)
+            self.finish(_OUTCOMES.get(status, Outcome.FAILED), reason=reason)
+
+    def cancelled(self, now: float) -> None:  # noqa: ARG002
+        """The officer gives up."""
+        if self.desk is None:
+            self._cancelled_early = True
+            return
+        self.desk_leg.refuse(self._wire, 487)
+        self.finish(Outcome.CANCELLED, reason="officer_cancelled")
+
+    def time_out(self, now: float) -> None:  # noqa: ARG002
+        """The far party rang too long."""
+        self.far_refused(408, "no_answer")
+
+
+class CallBack(DiallingCall):
+    """The console asks for a call: the desk phones ring first, then the directory's number is dialled."""
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        line: LineProfile,
+        wire: Wire,
+        number: str,
+        route: Route | None,
+        contact: str,
+        phones: Sequence[PhoneTarget],
+    ) -> None:
+        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
+        self._phones = phones
+        self._desks: list[ClientLeg] = []
+
+    def client_legs(self) -> list[ClientLeg]:
+        """Desk phones and far party."""
+        return self._desks + super().client_legs()
+
+    def opened(self, addresses: MediaAddresses, now: float) -> None:
+        """Ring the desk."""
+        self._addresses = addresses
+        if not self._phones:
+            self.finish(Outcome.UNREACHABLE, reason="no_phone_registered")
+            return
+        self.enter(Phase.RINGING)
+        self.deadline = now + self.line.ring_seconds
+        for phone in self._phones:
+            host = phone.flow.local[0]
+            leg = ClientLeg(
+                name=phone.extension,
+                speaker=Speaker.OFFICER,
+                uri=phone.uri,
+                from_=NameAddr(display="Call back", uri=SipUri(user=self._number, host=host)),
+                to=NameAddr(uri=SipUri(user=phone.extension, host=host)),
+                flow=phone.flow,
+                contact=self._contact,
+                local=addresses.officer,
+                hosts=phone.hosts,
+            )
+            self._desks.append(leg)
+            leg.start(self._wire)
+
+    def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
+        """A desk phone, or the far party, responded."""
+        if leg is self._far:
+            self.far_responded(leg, response, flow)
+            return
+        leg.receive(response, flow)
+        forward = guard.examine_response(response, from_phone=True)
+        if forward is not None:
+            self.report(forward, source=flow.remote[0], raw=response.serialize())
+        if 200 <= response.status < 300:
+            self._desk_answered(leg, response, now)
+        elif response.status >= 300:
+            self._desk_declined(response.status)
+
+    def leg_failed(self, leg: ClientLeg, now: float) -> None:  # noqa: ARG002
+        """A desk phone, or the far party, never responded."""
+        leg.status, leg.ended = 408, True
+        if leg is self._far:
+            self.far_refused(408, "network_timeout")
+        else:
+            self._desk_declined(408)
+
+    def _desk_answered(self, leg: ClientLeg, response: Response, now: float) -> None:
+        leg.acknowledge(self._wire)
+        if self.phase is not Phase.RINGING:
+            leg.bye(self._wire)
+            return
+        try:
+            leg.accept_body(response.body)
+        except RemoteProtocolError:
+            leg.bye(self._wire)
+            self.finish(Outcome.FAILED, reason="bad_answer")
+            return
+        moved = self._moved(leg)
+        if moved is not None:
+            self.report(moved, source=leg.flow.remote[0], raw=response.serialize())
+            leg.bye(self._wire)
+            self.finish(Outcome.REFUSED, reason="forward_media_move")
+            return
+        self.desk = leg
+        for other in self._desks:
+            if other is not leg:
+                other.cancel(self._wire)
+        self.hear(leg)
+        self.actions.append(PlayRingback(call_id=self.call_id, speaker=Speaker.OFFICER))
+        self.enter(Phase.DIALLING)
+        chosen = leg.target.payload_type if leg.target else 8
+        self.dial((chosen, *(codec for codec in (8, 0) if codec != chosen)), now)
+
+    def _desk_declined(self, status: int) -> None:
+        if self.phase is Phase.RINGING and all(leg.settled for leg in self._desks):
+            outcome = Outcome.BUSY if status == 486 else Outcome.UNREACHABLE
+            self.finish(outcome, reason=f"phone_{status}")
+
+    def far_progressed(self, leg: ClientLeg, response: Response) -> None:  # noqa: ARG002
+        """The officer hears our ringback already."""
+        if response.status > 100 and self.phase is Phase.DIALLING:
+            self.record(CallEventKind.RINGING, status=response.status)
+
+    def far_answered(self) -> None:
+        """Connect the two."""
+        extension = self.desk.name if isinstance(self.desk, ClientLeg) else ""
+        self.talk(extension=extension)
+
+    def far_refused(self, status: int, reason: str) -> None:
+        """Hang up the desk phone."""
+        if self.live:
+            if self.desk is not None:
+                self.desk.bye(self._wire)
+            self.finish(_OUTCOMES.get(status, Outcome.FAILED), reason=reason)
+
+    def cancelled(self, now: float) -> None:
+        """Nobody can cancel what nobody dialled."""
+
+    def time_out(self, now: float) -> None:  # noqa: ARG002
+        """The desk, or the far party, rang too long."""
+        if self.phase is Phase.RINGING:
+            self.finish(Outcome.MISSED, reason="no_answer")
+        else:
+            self.far_refused(408, "no_answer")

@@ -1,0 +1,669 @@
+"""The whole endpoint without its sockets: which message belongs to which call, phone or trunk, and what is to be done.
+
+Shaped like the transaction layer below it: the edge hands over datagrams, instants and the outcomes of what it was
+asked to do, then sends ``packets_to_send`` and performs ``actions_to_perform``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from duty.domain.calls import CallEventKind, Outcome
+from telephony import guard
+from telephony.actions import Action, FinishCommand, MediaAddresses, OpenCall, Record, ReportComponent, ReportForward
+from telephony.call import Call, Phase
+from telephony.inbound import Admission, InboundCall
+from telephony.leg import ALLOW, ClientLeg, Credentials, Leg
+from telephony.line import LineProfile, PhoneTarget, within
+from telephony.outbound import CallBack, OutboundCall, Route
+from telephony.sip.authentication import Account, Challenged
+from telephony.sip.dialog import DialogKey, dialog_key
+from telephony.sip.digest import Nonces
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.events import (
+    AckMissing,
+    AckReceived,
+    CancelReceived,
+    Event,
+    RequestReceived,
+    ResponseReceived,
+    TransactionFailed,
+)
+from telephony.sip.flow import Flow
+from telephony.sip.headers import NameAddr, parse_name_addr
+from telephony.sip.layer import TransactionLayer
+from telephony.sip.message import Request, Response, make_response
+from telephony.sip.registrar import Registrar
+from telephony.sip.registration import Registration, RegistrationChanged
+from telephony.sip.transaction import Timers
+from telephony.sip.uri import SipUri, TelUri, Uri
+
+KEEP_ENDED_S = 40.0
+"""How long an ended call's legs are remembered: an answer that crossed our CANCEL still wants its ACK and BYE."""
+
+_OCCUPYING = frozenset({Phase.RINGING, Phase.DIALLING, Phase.TALKING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """One moment on two clocks: ``monotonic`` s for timers, ``unix`` s for registrations and nonces."""
+
+    monotonic: float
+    unix: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkRoute:
+    """The resolved way to a line's PBX."""
+
+    flow: Flow
+    domain: str
+
+
+class LayerWire:
+    """The transaction layer at the present instant, as legs see it."""
+
+    def __init__(self, layer: TransactionLayer, token: Callable[[], str]) -> None:
+        self.now = 0.0
+        self._layer = layer
+        self.token = token
+
+    def send_request(self, request: Request, flow: Flow) -> str:
+        """Send a request; the id of its transaction."""
+        return self._layer.send_request(request, flow, self.now)
+
+    def respond(self, transaction_id: str, response: Response) -> None:
+        """Answer a received request."""
+        self._layer.respond(transaction_id, response, self.now)
+
+    def send_ack(self, ack: Request, flow: Flow) -> None:
+        """Acknowledge a 2xx."""
+        self._layer.send_ack(ack, flow, self.now)
+
+    def cancel(self, client_transaction_id: str) -> None:
+        """Cancel an INVITE of ours."""
+        self._layer.cancel(client_transaction_id, self.now)
+
+
+class Switchboard:
+    """Lines, phones, trunks and the calls between them.
+
+    ``accounts`` are the desk phones by extension. ``token`` gives 32 hex digits of chance, ``chance`` a number 0..1.
+    ``trunks`` are the resolved ways out by line number.
+    """
+
+    def __init__(
+        self,
+        *,
+        lines: Sequence[LineProfile],
+        accounts: Mapping[str, Account],
+        trunks: Mapping[str, TrunkRoute],
+        realm: str,
+        secret: bytes,
+        token: Callable[[], str],
+        chance: Callable[[], float],
+        timers: Timers | None = None,
+    ) -> None:
+        self.layer = TransactionLayer(timers=timers, rng=token)
+        self.registrar = Registrar(accounts, realm, Nonces(secret))
+        self._wire = LayerWire(self.layer, token)
+        self._lines = {line.number: line for line in lines}
+        self._line_of = {extension: line for line in lines for extension in line.extensions}
+        self._accounts, self._trunks = accounts, trunks
+        self._token, self._chance = token, chance
+        self._calls: dict[str, Call] = {}
+        self._by_server: dict[str, Call] = {}
+        self._by_client: dict[str, tuple[Call, ClientLeg]] = {}
+        self._by_dialog: dict[DialogKey, tuple[Call, Leg]] = {}
+        self._queue: list[InboundCall] = []
+        self._timers: list[tuple[float, str]] = []
+        self._forget: list[tuple[float, str]] = []
+        self._registrations: dict[str, Registration] = {}
+        self._register_of: dict[str, str] = {}
+        self._actions: list[Action] = []
+        self._now = Instant(monotonic=0.0, unix=0.0)
+
+    # Begin and end
+
+    def start(self, bindings: Iterable[Mapping[str, str | int | float]], now: Instant) -> None:
+        """Take up the phones' bindings from before a restart and register the trunks."""
+        self._at(now)
+        self.registrar.restore(bindings, now.unix)
+        for extension in self._line_of:
+            self._report_phone(extension, "restart" if self.registrar.bindings(extension, now.unix) else "")
+        for number, route in self._trunks.items():
+            self._start_trunk(self._lines[number], route)
+
+    def shut_down(self, now: Instant) -> None:
+        """End every call decently and leave the PBX."""
+        self._at(now)
+        for call in list(self._calls.values()):
+            call.hang_up(reason="service_stopped")
+            self._settle(call)
+        for number, registration in self._registrations.items():
+            registration.stop(now.monotonic)
+            self._drive(number)
+
+    # What arrives
+
+    def receive(self, data: bytes, flow: Flow, now: Instant) -> None:
+        """One datagram, or one message of a stream. Never raises for what a peer sends."""
+        self._at(now)
+        self.layer.receive(data, flow, now.monotonic)
+        self._pump()
+
+    def transport_failed(self, flow: Flow, now: Instant) -> None:
+        """Nothing can be sent to ``flow`` any more."""
+        self._at(now)
+        self.layer.transport_failed(flow, now.monotonic)
+        if flow.reliable:
+            for change in self.registrar.flow_lost(flow):
+                self._report_phone(change.binding.user, "connection_lost")
+        self._pump()
+
+    def call_opened(self, call_id: str, addresses: MediaAddresses, now: Instant) -> None:
+        """The edge has written the call and opened its media."""
+        self._at(now)
+        call = self._calls.get(call_id)
+        if call is None:
+            return
+        call.opened(addresses, now.monotonic)
+        if isinstance(call, InboundCall) and call.live:
+            call.admit(self._admission(call), self._phones(call.line), now.monotonic)
+            if call.phase is Phase.QUEUED:
+                self._queue.append(call)
+        self._settle(call)
+        self._pump()
+
+    def call_not_opened(self, call_id: str, reason: str, now: Instant) -> None:
+        """The edge could not open the call's media: refuse it; the book says why."""
+        self._at(now)
+        call = self._calls.pop(call_id, None)
+        if call is None:
+            return
+        if isinstance(call, InboundCall | OutboundCall):
+            response = make_response(call.invite, 503, to_tag=self._token())
+            self._wire.respond(call.transaction_id, response)
+            self._by_server.pop(call.transaction_id, None)
+        self._actions.append(
+            Record(call_id=call_id, kind=CallEventKind.ENDED, outcome=Outcome.FAILED, data={"reason": reason})
+        )
+        self._pump()
+
+    def announcement_ended(self, call_id: str, now: Instant) -> None:
+        """The edge has played the announcement to its end."""
+        self._at(now)
+        call = self._calls.get(call_id)
+        if isinstance(call, InboundCall):
+            call.announcement_ended()
+            self._settle(call)
+
+    def dial(self, *, command_id: int, line_number: str, number: str, now: Instant) -> None:
+        """The console asks for a call from the desk to ``number``."""
+        self._at(now)
+        line = self._lines.get(line_number)
+        if line is None or self.forbidden_number(line, number):
+            self._actions.append(FinishCommand(command_id=command_id, result="refused"))
+            return
+        phones = self._phones(line)
+        call = CallBack(
+            call_id=self._token(),
+            line=line,
+            wire=self._wire,
+            number=number,
+            route=self._route(line, number),
+            contact=self._contact(line.number, phones[0].flow) if phones else "",
+            phones=phones,
+        )
+        self._open(call, caller=line.number, callee=number, source="console", command_id=command_id)
+
+    def forbidden_number(self, line: LineProfile, number: str) -> bool:
+        """Whether the console was asked to dial a forwarding code."""
+        return guard.examine_dialled(number, line.forwarding_codes) is not None
+
+    # Time
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` wants to be called (monotonic s); None for never."""
+        expiry = self.registrar.next_expiry()
+        candidates = [
+            self.layer.get_timer(),
+            self._timers[0][0] if self._timers else None,
+            self._forget[0][0] if self._forget else None,
+            None if expiry is None else self._now.monotonic + max(0.0, expiry - self._now.unix),
+            *(registration.get_timer() for registration in self._registrations.values()),
+        ]
+        return min((moment for moment in candidates if moment is not None), default=None)
+
+    def handle_timer(self, now: Instant) -> None:
+        """Do what is due."""
+        self._at(now)
+        self.layer.handle_timer(now.monotonic)
+        self._time_out_calls()
+        for change in self.registrar.expire(now.unix):
+            self._report_phone(change.binding.user, "expired")
+        for number, registration in self._registrations.items():
+            due = registration.get_timer()
+            if due is not None and due <= now.monotonic:
+                registration.handle_timer(now.monotonic)
+                self._drive(number)
+        while self._forget and self._forget[0][0] <= now.monotonic:
+            self._forget_call(heapq.heappop(self._forget)[1])
+        self._pump()
+
+    # What is to be done
+
+    def packets_to_send(self) -> list[tuple[bytes, Flow]]:
+        """Datagrams to send now, in order."""
+        return self.layer.packets_to_send()
+
+    def actions_to_perform(self) -> list[Action]:
+        """What the edge shall do now, in order."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def live_calls(self) -> int:
+        """How many calls have not ended."""
+        return sum(call.live for call in self._calls.values())
+
+    # Dispatch
+
+    def _at(self, now: Instant) -> None:
+        self._now = now
+        self._wire.now = now.monotonic
+
+    def _pump(self) -> None:
+        while (event := self.layer.next_event()) is not None:
+            try:
+                self._dispatch(event)
+            except RemoteProtocolError as error:
+                if isinstance(event, RequestReceived):
+                    self._refuse(event, error.status, error.reason)
+
+    def _dispatch(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._requested(event)
+        elif isinstance(event, ResponseReceived):
+            self._responded(event)
+        elif isinstance(event, CancelReceived) and event.transaction_id in self._by_server:
+            call = self._by_server[event.transaction_id]
+            call.cancelled(self._now.monotonic)
+            self._settle(call)
+        elif isinstance(event, AckReceived):
+            self._acknowledged(event)
+        elif isinstance(event, AckMissing) and event.transaction_id in self._by_server:
+            call = self._by_server[event.transaction_id]
+            leg = call.network if isinstance(call, InboundCall) else call.desk
+            if leg is not None:
+                call.acknowledgement_missing(leg)
+            self._settle(call)
+        elif isinstance(event, TransactionFailed):
+            self._transaction_failed(event)
+
+    def _requested(self, event: RequestReceived) -> None:
+        request = event.request
+        if request.to.tag is not None:
+            self._in_dialog(event)
+        elif request.method == "INVITE":
+            self._invited(event)
+        elif request.method == "REGISTER":
+            self._registered(event)
+        elif request.method == "OPTIONS":
+            self._refuse(event, 200, extra=(("Allow", ALLOW), ("Accept", "application/sdp")))
+        elif (attempt := guard.examine_request(request)) is not None:
+            self._report_outside(attempt, event)
+            self._refuse(event, attempt.status or 603)
+        else:
+            self._refuse(event, 405, extra=(("Allow", ALLOW),))
+
+    def _in_dialog(self, event: RequestReceived) -> None:
+        found = self._by_dialog.get(dialog_key(event.request))
+        if found is None:
+            self._refuse(event, 481)
+            return
+        call, leg = found
+        call.request(leg, event.transaction_id, event.request, event.flow)
+        self._settle(call)
+
+    def _responded(self, event: ResponseReceived) -> None:
+        number = self._register_of.get(event.transaction_id)
+        if number is not None:
+            self._registrations[number].receive_response(event.response, self._now.monotonic)
+            self._drive(number)
+            return
+        found = self._by_client.get(event.transaction_id)
+        if found is None:
+            return
+        call, leg = found
+        try:
+            call.leg_responded(leg, event.response, event.flow, self._now.monotonic)
+        except RemoteProtocolError:
+            call.leg_failed(leg, self._now.monotonic)
+        self._settle(call)
+
+    def _acknowledged(self, event: AckReceived) -> None:
+        call = self._by_server.get(event.transaction_id)
+        if call is not None:
+            leg = call.network if isinstance(call, InboundCall) else call.desk
+            if leg is not None:
+                call.acknowledged(leg, event.request)
+            self._settle(call)
+
+    def _transaction_failed(self, event: TransactionFailed) -> None:
+        number = self._register_of.pop(event.transaction_id, None)
+        if number is not None:
+            self._registrations[number].transaction_failed(event.cause, self._now.monotonic)
+            self._drive(number)
+            return
+        found = self._by_client.get(event.transaction_id)
+        if found is not None:
+            call, leg = found
+            call.leg_failed(leg, self._now.monotonic)
+            self._settle(call)
+
+    # Calls begin
+
+    def _invited(self, event: RequestReceived) -> None:
+        if len(event.request.contacts) != 1:
+            raise RemoteProtocolError(400, "Exactly one Contact expected")
+        sender = event.request.from_.uri
+        user = sender.user if isinstance(sender, SipUri) else None
+        dialled = _user(event.request.target)
+        if user in self._accounts and not self._from_trunk(event.flow):
+            self._dialled(event, dialled)
+            return
+        line = self._lines.get(dialled)
+        if line is None or not self._may_call(line, event.flow):
+            self._refuse(event, 404)
+            return
+        self._arrived(event, line)
+
+    def _arrived(self, event: RequestReceived, line: LineProfile) -> None:
+        caller, trust = _caller(event.request, trusted=self._from_trunk(event.flow))
+        call = InboundCall(
+            call_id=self._token(),
+            line=line,
+            wire=self._wire,
+            transaction_id=event.transaction_id,
+            request=event.request,
+            flow=event.flow,
+            contact=self._contact(line.number, event.flow),
+            caller=caller,
+        )
+        self._by_server[event.transaction_id] = call
+        self._open(
+            call,
+            caller=_user(caller.uri),
+            callee=line.number,
+            display=caller.display or "",
+            trust=trust,
+            sip_call_id=event.request.call_id,
+            source=f"{event.flow.remote[0]}:{event.flow.remote[1]}",
+        )
+
+    def _dialled(self, event: RequestReceived, number: str) -> None:
+        account = self.registrar.authenticator.authenticate(event.request, self._now.unix)
+        if isinstance(account, Challenged):
+            self._refuse(event, 401, extra=account.headers)
+            return
+        line = self._line_of[account.user]
+        call = OutboundCall(
+            call_id=self._token(),
+            line=line,
+            wire=self._wire,
+            transaction_id=event.transaction_id,
+            request=event.request,
+            flow=event.flow,
+            extension=account.user,
+            number=number,
+            route=self._route(line, number),
+            contact=self._contact(line.number, event.flow),
+        )
+        self._by_server[event.transaction_id] = call
+        self._open(
+            call,
+            caller=line.number,
+            callee=number,
+            sip_call_id=event.request.call_id,
+            source=f"{event.flow.remote[0]}:{event.flow.remote[1]}",
+        )
+
+    def _open(
+        self,
+        call: Call,
+        *,
+        caller: str,
+        callee: str,
+        source: str,
+        display: str = "",
+        trust: str = "asserted",
+        sip_call_id: str = "",
+        command_id: int | None = None,
+    ) -> None:
+        self._calls[call.call_id] = call
+        self._actions.append(
+            OpenCall(
+                call_id=call.call_id,
+                line_number=call.line.number,
+                direction=call.direction,
+                caller_number=caller,
+                callee_number=callee,
+                caller_display=display,
+                trust=trust,
+                sip_call_id=sip_call_id,
+                source=source,
+                command_id=command_id,
+            )
+        )
+
+    def _admission(self, call: InboundCall) -> Admission:
+        busy = sum(
+            other.phase in _OCCUPYING for other in self._calls.values() if other.line is call.line and other is not call
+        )
+        waiting = any(other.live for other in self._queue if other.line is call.line)
+        if busy < call.line.max_calls and not waiting:
+            return "ring"
+        return "queue" if call.line.when_busy == "queue" else "busy"
+
+    def _settle(self, call: Call) -> None:
+        """After anything happened to a call: take its actions, index its legs, keep its deadline, serve who waits."""
+        self._actions.extend(call.actions)
+        call.actions.clear()
+        for leg in call.client_legs():
+            self._by_client[leg.transaction_id] = (call, leg)
+        for each in (call.network, call.desk, *call.client_legs()):
+            if each is not None and each.dialog is not None:
+                self._by_dialog[each.dialog.key] = (call, each)
+        if call.deadline is not None:
+            heapq.heappush(self._timers, (call.deadline, call.call_id))
+        if not call.live and not any(known == call.call_id for _, known in self._forget):
+            heapq.heappush(self._forget, (self._now.monotonic + KEEP_ENDED_S, call.call_id))
+            self._serve_waiting(call.line)
+
+    def _serve_waiting(self, line: LineProfile) -> None:
+        self._queue = [waiting for waiting in self._queue if waiting.phase is Phase.QUEUED]
+        for waiting in [each for each in self._queue if each.line is line]:
+            busy = sum(other.phase in _OCCUPYING for other in self._calls.values() if other.line is line)
+            if busy >= line.max_calls:
+                return
+            waiting.line_free(self._phones(line), self._now.monotonic)
+            self._queue.remove(waiting)
+            self._settle(waiting)
+
+    def _time_out_calls(self) -> None:
+        while self._timers and self._timers[0][0] <= self._now.monotonic:
+            deadline, call_id = heapq.heappop(self._timers)
+            call = self._calls.get(call_id)
+            if call is not None and call.deadline == deadline:
+                call.deadline = None
+                call.time_out(self._now.monotonic)
+                self._settle(call)
+
+    def _forget_call(self, call_id: str) -> None:
+        call = self._calls.pop(call_id, None)
+        if call is None:
+            return
+        self._by_server = {key: other for key, other in self._by_server.items() if other is not call}
+        self._by_client = {key: pair for key, pair in self._by_client.items() if pair[0] is not call}
+        self._by_dialog = {key: pair for key, pair in self._by_dialog.items() if pair[0] is not call}
+
+    # Phones and trunks
+
+    def _registered(self, event: RequestReceived) -> None:
+        outcome = self.registrar.receive(event.request, event.flow, self._now.unix)
+        self._wire.respond(event.transaction_id, outcome.response)
+        for user in {change.binding.user for change in outcome.changes}:
+            self._report_phone(user, "")
+
+    def _report_phone(self, extension: str, reason: str) -> None:
+        line = self._line_of.get(extension)
+        if line is None:
+            return
+        bindings = self.registrar.bindings(extension, self._now.unix)
+        self._actions.append(
+            ReportComponent(
+                line_number=line.number,
+                kind="phone",
+                name=extension,
+                state="registered" if bindings else "unregistered",
+                reason=reason if not bindings else "",
+                bindings=tuple(dict(binding.export()) for binding in bindings),
+            )
+        )
+
+    def _phones(self, line: LineProfile) -> list[PhoneTarget]:
+        return [
+            PhoneTarget(
+                extension=extension,
+                uri=binding.uri,
+                flow=binding.flow,
+                hosts=tuple({binding.flow.remote[0], _host(binding.address.uri)}),
+            )
+            for extension in line.extensions
+            for binding in self.registrar.bindings(extension, self._now.unix)
+        ]
+
+    def _start_trunk(self, line: LineProfile, route: TrunkRoute) -> None:
+        trunk = line.trunk
+        if trunk is None or not trunk.username:
+            self._actions.append(
+                ReportComponent(line_number=line.number, kind="trunk", name=line.number, state="unchecked")
+            )
+            return
+        registration = Registration(
+            aor=f"sip:{trunk.username}@{route.domain}",
+            registrar=f"sip:{route.domain}",
+            username=trunk.username,
+            password=trunk.password,
+            contact=self._contact(line.number, route.flow),
+            token=self._token,
+            chance=self._chance,
+        )
+        self._registrations[line.number] = registration
+        registration.start(self._now.monotonic)
+        self._drive(line.number)
+
+    def _drive(self, number: str) -> None:
+        registration, route = self._registrations[number], self._trunks[number]
+        for request in registration.requests_to_send():
+            transaction_id = self.layer.send_request(request, route.flow, self._now.monotonic)
+            self._register_of = {transaction_id: number} | {
+                key: other for key, other in self._register_of.items() if other != number
+            }
+        while (event := registration.next_event()) is not None:
+            if isinstance(event, RegistrationChanged):
+                self._actions.append(
+                    ReportComponent(
+                        line_number=number,
+                        kind="trunk",
+                        name=number,
+                        state=event.state.value,
+                        reason=event.reason,
+                    )
+                )
+
+    def _route(self, line: LineProfile, number: str) -> Route | None:
+        route = self._trunks.get(line.number)
+        if route is None or line.trunk is None:
+            return None
+        credentials = None
+        if line.trunk.username:
+            credentials = Credentials(username=line.trunk.username, password=line.trunk.password)
+        host, _, port = route.domain.partition(":")
+        uri = SipUri(user=number, host=host, port=int(port) if port.isdigit() else None)
+        return Route(uri=str(uri), flow=route.flow, domain=host, credentials=credentials)
+
+    def _from_trunk(self, flow: Flow) -> bool:
+        trunks = [line.trunk for line in self._lines.values() if line.trunk is not None]
+        if any(within(flow.remote[0], trunk.peers) for trunk in trunks):
+            return True
+        return any(route.flow.remote == flow.remote for route in self._trunks.values())
+
+    def _may_call(self, line: LineProfile, flow: Flow) -> bool:
+        """Calls come from the line's own trunk; a line without one takes them from this machine only."""
+        if line.trunk is not None and within(flow.remote[0], line.trunk.peers):
+            return True
+        route = self._trunks.get(line.number)
+        if route is not None:
+            return route.flow.remote[0] == flow.remote[0]
+        return line.trunk is None and (flow.remote[0].startswith("127.") or flow.remote[0] == "::1")
+
+    # Small answers
+
+    def _contact(self, user: str, flow: Flow) -> str:
+        host, port = flow.local
+        transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
+        shown = f"[{host}]" if ":" in host else host
+        return f"<sip:{user}@{shown}:{port}{transport}>"
+
+    def _refuse(
+        self,
+        event: RequestReceived,
+        status: int,
+        reason: str | None = None,
+        *,
+        extra: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        response = make_response(event.request, status, reason, to_tag=self._token(), extra=extra)
+        self._wire.respond(event.transaction_id, response)
+
+    def _report_outside(self, attempt: guard.Attempt, event: RequestReceived) -> None:
+        number = next(iter(self._lines))
+        user = self.registrar.user_on(event.flow, self._now.unix)
+        if user in self._line_of:
+            number = self._line_of[user].number
+        self._actions.append(
+            ReportForward(
+                call_id=None,
+                line_number=number,
+                way=attempt.way,
+                target=attempt.target,
+                source=event.flow.remote[0],
+                raw=event.request.serialize(),
+            )
+        )
+
+
+def _user(uri: Uri) -> str:
+    if isinstance(uri, SipUri):
+        return uri.user or ""
+    return uri.digits if isinstance(uri, TelUri) else ""
+
+
+def _host(uri: Uri) -> str:
+    return uri.host.strip("[]") if isinstance(uri, SipUri) else ""
+
+
+def _caller(request: Request, *, trusted: bool) -> tuple[NameAddr, str]:
+    """Who calls and how far that may be believed: an identity asserted by our own trunk, else the bare From, which
+    anybody may write (RFC 3325 section 5)."""
+    asserted = request.headers.get("P-Asserted-Identity")
+    if trusted and asserted is not None:
+        return _bare(parse_name_addr(asserted.split(",")[0])), "asserted"
+    return _bare(request.from_), "from"
+
+
+def _bare(address: NameAddr) -> NameAddr:
+    return NameAddr(display=address.display, uri=address.uri)
