@@ -1,0 +1,263 @@
+"""One remote's media: its sockets, who may send to them, and the way of each packet (RFC 3550, RFC 4733).
+
+This is the path that 20 ms frames take, two of them a call and fifty a second each: no task, no value per
+packet, one clock reading, and the datagram itself is passed on wherever nothing in it must change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from duty.domain.transcripts import Speaker
+from telephony.media_ports import SocketPair
+from telephony.media_track import Track
+from telephony.rtp.dtmf import Digit, DigitDetector
+from telephony.rtp.errors import MalformedPacketError
+from telephony.rtp.g711 import Law
+from telephony.rtp.outbound import OutboundStream
+from telephony.rtp.packet import HEADER, PAYLOAD_TYPE_MASK, payload_bounds
+from telephony.rtp.sequence import Order, SequenceWindow
+from telephony.rtp.statistics import StreamCounter, StreamStatistics
+from telephony.rtp.tones import CngDetector
+
+_LARGEST = 2048
+"""Bytes; G.711 over Ethernet fits whatever the packet time. A longer datagram is cut and refused."""
+_BATCH = 32
+"""Datagrams read from one socket before the others have their turn."""
+_FAX_LISTENING_S = 60.0
+_LAWS = {law.value: law for law in Law}
+_HEARING = frozenset({"sendrecv", "recvonly"})
+
+Header = tuple[int, int, int, int, int]
+
+
+class Target(Protocol):
+    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is the
+    remote's own attribute (RFC 3264): ``recvonly`` and ``sendrecv`` want to hear us. ``host`` is an
+    address, not a name."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def payload_type(self) -> int: ...
+    @property
+    def telephone_event(self) -> int | None: ...
+    @property
+    def direction(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStatistics:
+    """What one leg did up to now; all counts are packets. ``stray`` came from a foreign address,
+    ``refused`` had a timestamp that fits no place in the recording, ``unheard`` are DTMF packets the other
+    side did not negotiate."""
+
+    stream: StreamStatistics
+    sent: int
+    stray: int
+    malformed: int
+    unknown_payload: int
+    unheard: int
+    socket_errors: int
+    refused: int
+    rtcp: int
+
+
+class MediaLeg:
+    """One side of a session. ``clock`` gives s on a steady clock; the callbacks are called from the event
+    loop."""
+
+    def __init__(
+        self,
+        *,
+        speaker: Speaker,
+        sockets: SocketPair,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        on_digit: Callable[[Speaker, Digit], None],
+        on_cng: Callable[[Speaker], None],
+    ) -> None:
+        self.speaker = speaker
+        self.sockets = sockets
+        self.other: MediaLeg | None = None
+        self.bridged = False
+        self.playing = False
+        self.track: Track | None = None
+        self.last_packet_at: float | None = None
+        self.law = Law.PCMA
+        self._loop = loop
+        self._clock = clock
+        self._on_digit = on_digit
+        self._on_cng = on_cng
+        self._ipv6 = ":" in sockets.rtp.getsockname()[0]
+        self._host: str | None = None
+        self._source: tuple[str, int] | None = None
+        self._destination: tuple[str, int] | None = None
+        self._latching = False
+        self._hears = False
+        self._telephone_event: int | None = None
+        self._window = SequenceWindow()
+        self._counter = StreamCounter()
+        self._digits = DigitDetector()
+        self._cng = CngDetector() if speaker is Speaker.CALLER else None
+        self._cng_until: float | None = None
+        self._outbound = OutboundStream()
+        self._sent = self._stray = self._malformed = self._unknown = 0
+        self._unheard = self._socket_errors = self._rtcp = 0
+        loop.add_reader(sockets.rtp.fileno(), self._rtp_readable)
+        loop.add_reader(sockets.rtcp.fileno(), self._rtcp_readable)
+
+    def set_remote(self, target: Target, *, latch: bool) -> None:
+        """Takes what was negotiated. Raises ValueError for a host that is no address or a codec other than
+        G.711."""
+        address = ipaddress.ip_address(target.host)
+        self.law = Law(target.payload_type)
+        self._telephone_event = target.telephone_event
+        somewhere = target.port != 0 and not address.is_unspecified
+        self._hears = somewhere and target.direction in _HEARING
+        if somewhere and (self._destination, self._latching) != ((str(address), target.port), latch):
+            self._host, self._destination, self._latching = str(address), (str(address), target.port), latch
+            self._source = None if latch else self._destination
+
+    def close(self) -> None:
+        """Takes what already waits in the socket and stops reading; the pool closes the sockets."""
+        self._rtp_readable()
+        self._loop.remove_reader(self.sockets.rtp.fileno())
+        self._loop.remove_reader(self.sockets.rtcp.fileno())
+
+    def statistics(self) -> LegStatistics:
+        """The figures as a value."""
+        return LegStatistics(
+            stream=self._counter.snapshot(),
+            sent=self._sent,
+            stray=self._stray,
+            malformed=self._malformed,
+            unknown_payload=self._unknown,
+            unheard=self._unheard,
+            socket_errors=self._socket_errors,
+            refused=self.track.refused if self.track else 0,
+            rtcp=self._rtcp,
+        )
+
+    def tick(self, now: float) -> None:
+        """What no packet triggers: digits whose end was lost, and the track's notes."""
+        for digit in self._digits.expire(now):
+            self._on_digit(self.speaker, digit)
+        if self.track is not None:
+            self.track.tick(lost=self._counter.lost, now=now)
+
+    def play(self, *, header: Header, payload: bytes, now: float) -> None:
+        """Sends one frame of our own; ``payload`` is in this leg's law. A remote on hold hears nothing."""
+        if self._hears:
+            self._pass_on(HEADER.pack(*header) + payload, header, self.law.value, now)
+
+    def _rtp_readable(self) -> None:
+        receive = self.sockets.rtp.recvfrom
+        now = self._clock()
+        for _ in range(_BATCH):
+            try:
+                datagram, source = receive(_LARGEST + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._socket_errors += 1
+                return
+            self._receive(datagram, source, now)
+
+    def _rtcp_readable(self) -> None:
+        try:
+            self.sockets.rtcp.recvfrom(_LARGEST)
+        except OSError:
+            return
+        self._rtcp += 1
+
+    def _receive(self, datagram: bytes, source: tuple[str, int], now: float) -> None:
+        if self._ipv6:
+            source = source[:2]
+        if source != self._source and not self._latch(source):
+            self._stray += 1
+            return
+        try:
+            start, end = payload_bounds(datagram)
+        except MalformedPacketError:
+            self._malformed += 1
+            return
+        if start == end or len(datagram) > _LARGEST:
+            self._malformed += 1
+            return
+        header: Header = HEADER.unpack_from(datagram)
+        self.last_packet_at = now
+        order = self._window.receive(header[4], header[2])
+        self._counter.count(order, self._window.step)
+        payload_type = header[1] & PAYLOAD_TYPE_MASK
+        law = _LAWS.get(payload_type)
+        if law is not None:
+            self._audio(datagram, header, law, start, end, order, now)
+        elif payload_type == self._telephone_event:
+            self._event(datagram, header, start, end, now)
+        else:
+            self._unknown += 1
+
+    def _latch(self, source: tuple[str, int]) -> bool:
+        """Takes the first sender at the negotiated address for the remote, where that was allowed."""
+        if self._source is not None or not self._latching or source[0] != self._host:
+            return False
+        self._source = self._destination = source
+        return True
+
+    def _audio(self, datagram: bytes, header: Header, law: Law, start: int, end: int, order: Order, now: float) -> None:
+        self._counter.time(header[3], now)
+        other = self.other
+        if self.bridged and other is not None and other._hears and not other.playing:
+            if law is other.law:
+                other._pass_on(datagram, header, law.value, now)
+            else:
+                recoded = datagram[:start] + other.law.recode(datagram[start:end], law) + datagram[end:]
+                other._pass_on(recoded, header, other.law.value, now)
+        if self.track is not None:
+            payload = datagram[start:end]
+            self.track.take(order=order, timestamp=header[3], payload=payload, law=law, now=now)
+        if self._cng is not None:
+            self._listen_for_fax(datagram[start:end], law, now)
+
+    def _event(self, datagram: bytes, header: Header, start: int, end: int, now: float) -> None:
+        other = self.other
+        if self.bridged and other is not None and other._hears and not other.playing:
+            if other._telephone_event is None:
+                self._unheard += 1
+            else:
+                other._pass_on(datagram, header, other._telephone_event, now)
+        try:
+            digits = self._digits.receive(datagram[start:end], timestamp=header[3], now=now)
+        except MalformedPacketError:
+            self._malformed += 1
+            return
+        for digit in digits:
+            self._on_digit(self.speaker, digit)
+
+    def _listen_for_fax(self, payload: bytes, law: Law, now: float) -> None:
+        if self._cng is None:
+            return
+        if self._cng_until is None:
+            self._cng_until = now + _FAX_LISTENING_S
+        if self._cng.receive(law.decode(payload)):
+            self._on_cng(self.speaker)
+        if self._cng.found or now > self._cng_until:
+            self._cng = None
+
+    def _pass_on(self, datagram: bytes, header: Header, payload_type: int, now: float) -> None:
+        out = self._outbound.rewrite(datagram, header=header, payload_type=payload_type, now=now)
+        if out is None or self._destination is None:
+            return
+        try:
+            self.sockets.rtp.sendto(out, self._destination)
+        except OSError:
+            self._socket_errors += 1
+        else:
+            self._sent += 1

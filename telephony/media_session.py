@@ -1,0 +1,208 @@
+"""The media of one call: two legs, what each may hear, what is recorded and what the call is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from duty.domain.transcripts import Speaker
+from telephony.media_errors import NoRemoteError
+from telephony.media_leg import LegStatistics, MediaLeg, Target
+from telephony.media_ports import SocketPair
+from telephony.media_track import Track
+from telephony.playback import Playback
+from telephony.recorder import Recorder
+from telephony.rtp.dtmf import Digit
+from telephony.rtp.g711 import Law, Samples
+from telephony.sealing import SealedRecording
+
+if TYPE_CHECKING:
+    from telephony.media import MediaPlane
+
+_OTHER = {Speaker.CALLER: Speaker.OFFICER, Speaker.OFFICER: Speaker.CALLER}
+
+
+class MediaSession:
+    """The media of one call. The ``on_…`` attributes may be set at any time; they are called from the event
+    loop.
+
+    ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, "cng")`` once when a fax calls;
+    ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
+    negotiated remote.
+    """
+
+    def __init__(
+        self, plane: MediaPlane, *, call_id: str, started_at: datetime, pairs: tuple[SocketPair, SocketPair]
+    ) -> None:
+        self.call_id = call_id
+        self.on_dtmf: Callable[[Speaker, str, int], None] | None = None
+        self.on_tone: Callable[[Speaker, str], None] | None = None
+        self.on_silence: Callable[[Speaker, float], None] | None = None
+        self.silence_after_s = 20.0
+        self._plane = plane
+        self._opened_at = plane.clock()
+        self._started_at = started_at
+        self._loop = asyncio.get_running_loop()
+        self._legs = dict(zip(Speaker, (self._leg(*of) for of in zip(Speaker, pairs, strict=True)), strict=True))
+        for speaker, leg in self._legs.items():
+            leg.other = self._legs[_OTHER[speaker]]
+        self._bridged = False
+        self._held: set[Speaker] = set()
+        self._expected_since: dict[Speaker, float] = {}
+        self._silent: set[Speaker] = set()
+        self._playbacks: dict[Speaker, Playback] = {}
+        self._recorder: Recorder | None = None
+        self._zero = 0.0
+        self._closing: asyncio.Task[SealedRecording | None] | None = None
+
+    def address(self, leg: Speaker) -> tuple[str, int]:
+        """Host and RTP port to advertise to that leg's remote; RTCP is the next port."""
+        return self._plane.advertised_host, self._legs[leg].sockets.port
+
+    def set_remote(self, leg: Speaker, target: Target, *, latch: bool = False) -> None:
+        """Takes the negotiated remote, first or again. With ``latch`` the first packet from its address,
+        whatever the port, fixes the port (a remote behind NAT). Raises ValueError for what is no address or
+        no G.711."""
+        self._legs[leg].set_remote(target, latch=latch)
+        self._expected_since.setdefault(leg, self._plane.clock())
+
+    def start_recording(self) -> datetime:
+        """Records from now on; the wall clock of the first sample. Twice is once."""
+        if self._recorder is None:
+            self._zero = self._plane.clock()
+            self._started_at += timedelta(seconds=self._zero - self._opened_at)
+            self._recorder = self._plane.recordings.begin(self.call_id, self._started_at)
+            for speaker, leg in self._legs.items():
+                leg.track = Track(speaker=speaker, recorder=self._recorder, live=self._plane.live, zero=self._zero)
+        return self._started_at
+
+    def bridge(self) -> None:
+        """Lets both sides hear each other, except while one is held or is played something."""
+        self._bridged = True
+        self._apply_bridge()
+
+    def hold(self, leg: Speaker) -> None:
+        """Puts ``leg`` on hold: neither side hears the other; what is said is recorded all the same."""
+        self._held.add(leg)
+        self._apply_bridge()
+        self._note("hold", leg)
+
+    def resume(self, leg: Speaker) -> None:
+        """Takes ``leg`` back from hold."""
+        self._held.discard(leg)
+        self._apply_bridge()
+        self._note("resume", leg)
+
+    def play(self, leg: Speaker, samples: Samples, *, loop: bool = False, announcement: str | None = None) -> Playback:
+        """Plays 8 kHz ``samples`` to ``leg`` in place of the other side, and of what was played before.
+
+        With the name of an ``announcement`` it is also recorded, in the channel of the side it stands for.
+        Raises NoRemoteError before ``set_remote`` and ValueError for no samples.
+        """
+        if leg not in self._expected_since or self._closing is not None:
+            raise NoRemoteError(f"the {leg.value}'s leg has no remote to play to")
+        self._stop_playback(leg)
+        copy = None if announcement is None else self._announcer(_OTHER[leg], announcement)
+        playback = Playback(self._legs[leg], samples, loop=self._loop, clock=self._plane.clock, repeat=loop, copy=copy)
+        self._playbacks[leg] = playback
+        return playback
+
+    def last_packet_at(self, leg: Speaker) -> float | None:
+        """When the remote of ``leg`` last sent anything (s on the plane's clock), None for never."""
+        return self._legs[leg].last_packet_at
+
+    def statistics(self, leg: Speaker) -> LegStatistics:
+        """What that leg did up to now."""
+        return self._legs[leg].statistics()
+
+    @property
+    def damaged(self) -> str | None:
+        """Why the recording is incomplete at the moment, else None."""
+        return self._recorder.damaged if self._recorder is not None else None
+
+    async def close(self) -> SealedRecording | None:
+        """Gives the ports back and seals the recording; None when nothing was recorded. Twice gives the same.
+
+        Raises RecordingNotSealedError when the disk refuses; the plane then goes on trying
+        (``on_late_seal``).
+        """
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close())
+        return await asyncio.shield(self._closing)
+
+    async def _close(self) -> SealedRecording | None:
+        for leg in tuple(self._playbacks):
+            self._stop_playback(leg)
+        now = self._plane.clock()
+        for media_leg in self._legs.values():
+            media_leg.tick(now)
+            media_leg.close()
+        self._plane.forget(self)
+        if self._recorder is None:
+            return None
+        end = self._legs[Speaker.CALLER].track
+        return await self._plane.seal(self._recorder, end=end.position(now) if end is not None else 0)
+
+    def tick(self, now: float) -> None:
+        """Called by the plane four times a second: lost digit ends, losses, silence."""
+        for speaker, leg in self._legs.items():
+            leg.tick(now)
+            self._watch_silence(speaker, now)
+
+    def pairs(self) -> tuple[SocketPair, ...]:
+        """The sockets to be taken back by the pool."""
+        return tuple(leg.sockets for leg in self._legs.values())
+
+    def _leg(self, speaker: Speaker, pair: SocketPair) -> MediaLeg:
+        return MediaLeg(
+            speaker=speaker,
+            sockets=pair,
+            loop=self._loop,
+            clock=self._plane.clock,
+            on_digit=self._digit,
+            on_cng=self._cng,
+        )
+
+    def _apply_bridge(self) -> None:
+        for leg in self._legs.values():
+            leg.bridged = self._bridged and not self._held
+
+    def _stop_playback(self, leg: Speaker) -> None:
+        playback = self._playbacks.pop(leg, None)
+        if playback is not None:
+            playback.stop()
+
+    def _announcer(self, speaker: Speaker, name: str) -> Callable[[bytes, Law, float, bool], None]:
+        def copy(payload: bytes, law: Law, now: float, first: bool) -> None:
+            track = self._legs[speaker].track
+            if track is not None:
+                track.announce(name=name, first=first, payload=payload, law=law, now=now)
+
+        return copy
+
+    def _digit(self, speaker: Speaker, digit: Digit) -> None:
+        self._note("dtmf", speaker, digit=digit.digit, duration_ms=digit.duration_ms)
+        if self.on_dtmf is not None:
+            self.on_dtmf(speaker, digit.digit, digit.duration_ms)
+
+    def _cng(self, speaker: Speaker) -> None:
+        self._note("tone", speaker, tone="cng")
+        if self.on_tone is not None:
+            self.on_tone(speaker, "cng")
+
+    def _note(self, event: str, speaker: Speaker, **fields: str | int) -> None:
+        track = self._legs[speaker].track
+        if self._recorder is not None and track is not None:
+            position = track.position(self._plane.clock())
+            self._recorder.note(event, channel=speaker.value, position=position, **fields)
+
+    def _watch_silence(self, speaker: Speaker, now: float) -> None:
+        since = self._legs[speaker].last_packet_at or self._expected_since.get(speaker)
+        if since is None or now - since < self.silence_after_s:
+            self._silent.discard(speaker)
+        elif speaker not in self._silent:
+            self._silent.add(speaker)
+            if self.on_silence is not None:
+                self.on_silence(speaker, now - since)

@@ -1,0 +1,141 @@
+"""The files of a recording that is still running: raw G.711 by position, and a line of JSON for everything
+else.
+
+Both are readable after any kind of death: raw audio has no header to be torn, and of the sidecar at most
+the last line is lost. Everything here raises OSError and may then be repeated with the same arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from duty.domain.transcripts import Speaker
+from telephony.rtp.coverage import Coverage
+from telephony.rtp.g711 import Law
+
+SIDECAR_NAME = "events.jsonl"
+SUFFIXES = {Law.PCMA: ".alaw", Law.PCMU: ".ulaw"}
+_FILL_CHUNK = 65536
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+Event = Mapping[str, object]
+
+
+def raw_file(directory: Path, speaker: Speaker) -> tuple[Path, Law] | None:
+    """The raw channel of ``speaker`` in ``directory`` and its law, or None where that side never spoke."""
+    for law, suffix in SUFFIXES.items():
+        path = directory / f"{speaker.value}{suffix}"
+        if path.exists():
+            return path, law
+    return None
+
+
+def sync_copy(descriptor: int | None) -> int | None:
+    """A duplicate of ``descriptor`` that another thread can sync and close, whatever becomes of the
+    original."""
+    return None if descriptor is None else os.dup(descriptor)
+
+
+class RawChannel:
+    """One side's samples, written at their positions. The law of the first frame is the law of the file."""
+
+    def __init__(self, directory: Path, speaker: Speaker) -> None:
+        self._directory = directory
+        self._speaker = speaker
+        self._length = 0
+        self.descriptor: int | None = None
+        self.law: Law | None = None
+        self.coverage = Coverage()
+
+    def write(self, position: int, payload: bytes, law: Law) -> None:
+        """Puts one frame at sample ``position``; a hole before it becomes silence."""
+        file_law, descriptor = self._opened(law)
+        self._fill(position, file_law, descriptor)
+        _write_all(descriptor, file_law.recode(payload, law), position)
+        self._length = max(self._length, position + len(payload))
+        self.coverage.add(position, len(payload))
+
+    def close(self) -> None:
+        """Closes the file; nothing may be written afterwards."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _opened(self, law: Law) -> tuple[Law, int]:
+        if self.law is None or self.descriptor is None:
+            path = self._directory / f"{self._speaker.value}{SUFFIXES[law]}"
+            self.descriptor, self.law = os.open(path, _NEW_FILE, 0o640), law
+        return self.law, self.descriptor
+
+    def _fill(self, position: int, law: Law, descriptor: int) -> None:
+        while self._length < position:
+            count = min(_FILL_CHUNK, position - self._length)
+            _write_all(descriptor, law.silence * count, self._length)
+            self._length += count
+
+
+class Sidecar:
+    """The append-only ``events.jsonl``. A line that was cut by a full disk is written again from its
+    beginning."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / SIDECAR_NAME
+        self._offset = 0
+        self.descriptor: int | None = None
+
+    def append(self, events: list[Event]) -> None:
+        """Writes ``events``, one line each."""
+        if self.descriptor is None:
+            self.descriptor = os.open(self._path, _NEW_FILE, 0o640)
+        data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
+        _write_all(self.descriptor, data, self._offset)
+        self._offset += len(data)
+
+    def close(self) -> None:
+        """Closes the file; nothing may be written afterwards."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarContents:
+    """What could be read of a sidecar. ``torn``: the last line was cut; ``unreadable``: other lines that
+    are no JSON."""
+
+    events: tuple[dict[str, object], ...]
+    torn: bool
+    unreadable: int
+
+
+def read_sidecar(directory: Path) -> SidecarContents:
+    """The sidecar in ``directory``, as far as it goes; empty where there is none."""
+    path = directory / SIDECAR_NAME
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    last = lines.pop()
+    parsed = [_parsed(line) for line in lines]
+    return SidecarContents(
+        events=tuple(event for event in parsed if event is not None),
+        torn=bool(last),
+        unreadable=parsed.count(None),
+    )
+
+
+def _parsed(line: bytes) -> dict[str, object] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """A disk that fills up takes a part first and refuses only then."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

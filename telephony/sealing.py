@@ -1,0 +1,256 @@
+"""From raw channels to the recording that is kept: one stereo WAV, its checksums, its gaps and its waveform.
+
+Sealing reads nothing but the directory, so a recording whose process was killed is made whole by the very
+code that closes every other one, and doing it twice gives the same bytes (requirement 6.1-d).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duty.domain.transcripts import Speaker
+from telephony.media_errors import NotARecordingError, RecordingNotSealedError
+from telephony.recording_files import SidecarContents, raw_file, read_sidecar
+from telephony.rtp.g711 import SAMPLE_RATE, Law, Samples
+
+WAV_NAME = "recording.wav"
+PEAKS_NAME = "peaks.json"
+MANIFEST_NAME = "sealed.json"
+PEAK_SAMPLES = 160
+"""Samples behind one pair of peaks: 20 ms."""
+CHANNELS = (Speaker.CALLER, Speaker.OFFICER)
+"""Left and right."""
+_CHUNK = 500 * PEAK_SAMPLES
+_WAV_LIMIT = (0xFFFFFFFF - 64) // 4
+"""Samples per channel that a RIFF file can hold: 37 hours."""
+
+Gap = tuple[int, int]
+
+
+class Damage(StrEnum):
+    """Why a recording is not what it should be; the first word of ``SealedRecording.damaged``."""
+
+    DISK_ERROR = "disk_error"
+    INTERRUPTED = "interrupted"
+    SIDECAR_UNREADABLE = "sidecar_unreadable"
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRecording:
+    """A finished recording. The WAV has the caller left and the officer right, 16-bit PCM at 8 kHz.
+
+    ``samples`` counts per channel, both being equally long; ``raw_samples`` and ``raw_sha256`` are of the
+    raw files (0 and None where that side sent nothing). ``gaps`` are (first sample, samples) that were
+    never received. ``damaged`` is None or a ``Damage`` word, a colon and the detail. ``started_at`` is the
+    wall clock of the first sample, None when lost.
+    """
+
+    call_id: str
+    directory: Path
+    started_at: datetime | None
+    wav_path: Path
+    wav_sha256: str
+    peaks_path: Path
+    seconds: float
+    samples: int
+    raw_samples: dict[Speaker, int]
+    raw_sha256: dict[Speaker, str | None]
+    gaps: dict[Speaker, tuple[Gap, ...]]
+    damaged: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """The content of ``sealed.json``; paths are names inside the directory."""
+        return {
+            "call_id": self.call_id,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+            "wav": self.wav_path.name,
+            "wav_sha256": self.wav_sha256,
+            "peaks": self.peaks_path.name,
+            "seconds": self.seconds,
+            "samples": self.samples,
+            "raw_samples": self.raw_samples,
+            "raw_sha256": self.raw_sha256,
+            "gaps": self.gaps,
+            "damaged": self.damaged,
+        }
+
+
+def salvage(directory: Path) -> SealedRecording:
+    """Seals whatever is in ``directory``; the same again for one that is sealed already.
+
+    Without the mark of an orderly end the recording is ``interrupted``; then gaps of its last three seconds
+    may be missing from ``gaps`` (they are silence in the audio). Raises NotARecordingError and
+    RecordingNotSealedError.
+    """
+    contents = read_sidecar(directory)
+    raws = {speaker: raw_file(directory, speaker) for speaker in CHANNELS}
+    if not contents.events and not any(raws.values()):
+        raise NotARecordingError(f"nothing was recorded in {directory}")
+    try:
+        return _seal(directory, contents, raws)
+    except OSError as error:
+        raise RecordingNotSealedError(directory, str(error)) from error
+
+
+def _seal(directory: Path, contents: SidecarContents, raws: dict[Speaker, tuple[Path, Law] | None]) -> SealedRecording:
+    lengths = {speaker: raw[0].stat().st_size if raw else 0 for speaker, raw in raws.items()}
+    end = _last(contents, "end")
+    samples = max(_number(end, "position"), *lengths.values())
+    damaged = _damage(contents, end, samples)
+    samples = min(samples, _WAV_LIMIT)
+    wav_path, peaks_path = directory / WAV_NAME, directory / PEAKS_NAME
+    wav_sha256 = _render(raws, samples, wav_path, peaks_path)
+    recording = SealedRecording(
+        call_id=directory.name,
+        directory=directory,
+        started_at=_started_at(contents),
+        wav_path=wav_path,
+        wav_sha256=wav_sha256,
+        peaks_path=peaks_path,
+        seconds=samples / SAMPLE_RATE,
+        samples=samples,
+        raw_samples=lengths,
+        raw_sha256={speaker: _sha256(raw[0]) if raw else None for speaker, raw in raws.items()},
+        gaps={speaker: _gaps(contents, speaker, lengths[speaker], samples) for speaker in CHANNELS},
+        damaged=damaged,
+    )
+    manifest = json.dumps(recording.as_json(), ensure_ascii=False, indent=1) + "\n"
+    _replace(directory / MANIFEST_NAME, iter([manifest]))
+    return recording
+
+
+def _last(contents: SidecarContents, name: str) -> dict[str, object]:
+    return next((event for event in reversed(contents.events) if event.get("event") == name), {})
+
+
+def _number(event: dict[str, object], key: str) -> int:
+    value = event.get(key)
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _started_at(contents: SidecarContents) -> datetime | None:
+    text = _last(contents, "recording").get("started_at")
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _damage(contents: SidecarContents, end: dict[str, object], samples: int) -> str | None:
+    if not end:
+        trouble = _last(contents, "write_error").get("reason")
+        return f"{Damage.INTERRUPTED}: {trouble or 'the recording was never closed'}"
+    if contents.unreadable:
+        return f"{Damage.SIDECAR_UNREADABLE}: {contents.unreadable} lines"
+    if samples > _WAV_LIMIT:
+        return f"{Damage.TOO_LONG}: the raw channels hold {samples - _WAV_LIMIT} samples more"
+    reason = end.get("damaged")
+    return reason if isinstance(reason, str) else None
+
+
+def _gaps(contents: SidecarContents, speaker: Speaker, length: int, samples: int) -> tuple[Gap, ...]:
+    noted = [
+        (_number(event, "start"), _number(event, "samples"))
+        for event in contents.events
+        if event.get("event") == "gap" and event.get("channel") == speaker.value
+    ]
+    return (*noted, (length, samples - length)) if length < samples else tuple(noted)
+
+
+def _chunks(raw: tuple[Path, Law] | None, samples: int) -> Iterator[Samples]:
+    """The channel in pieces of ``_CHUNK`` samples, continued with silence up to ``samples``."""
+    if raw is None:
+        for at in range(0, samples, _CHUNK):
+            yield np.zeros(min(_CHUNK, samples - at), dtype=np.int16)
+        return
+    path, law = raw
+    with path.open("rb") as file:
+        for at in range(0, samples, _CHUNK):
+            count = min(_CHUNK, samples - at)
+            yield law.decode(file.read(count).ljust(count, law.silence))
+
+
+def _render(raws: dict[Speaker, tuple[Path, Law] | None], samples: int, wav_path: Path, peaks_path: Path) -> str:
+    """Writes the WAV and its peaks; the SHA-256 of the WAV as it lies on the disk."""
+    peaks: list[NDArray[np.int8]] = []
+    partial = _partial(wav_path)
+    with partial.open("wb") as file:
+        with wave.open(file, "wb") as wav:
+            wav.setnchannels(len(CHANNELS))
+            wav.setsampwidth(2)
+            wav.setframerate(SAMPLE_RATE)
+            wav.setnframes(samples)
+            for pair in zip(*(_chunks(raws[speaker], samples) for speaker in CHANNELS), strict=True):
+                frames = np.stack(pair, axis=1)
+                wav.writeframesraw(frames.astype("<i2").tobytes())
+                peaks.append(_peaks(frames))
+        file.flush()
+        os.fsync(file.fileno())
+    sha256 = _sha256(partial)
+    partial.replace(wav_path)
+    _replace(peaks_path, _peaks_json(peaks))
+    return sha256
+
+
+def _peaks(frames: Samples) -> NDArray[np.int8]:
+    """Least and greatest of each 20 ms, as rows of caller min, caller max, officer min, officer max."""
+    padded = np.pad(frames, ((0, -len(frames) % PEAK_SAMPLES), (0, 0)), mode="edge")
+    blocks = padded.reshape(-1, PEAK_SAMPLES, len(CHANNELS)) >> 8
+    return np.stack([blocks.min(axis=1), blocks.max(axis=1)], axis=2).reshape(-1, 4).astype(np.int8)
+
+
+def _peaks_json(peaks: list[NDArray[np.int8]]) -> Iterator[str]:
+    """audiowaveform's JSON format version 2, in pieces so that no other thread waits long for this one."""
+    head = {
+        "version": 2,
+        "channels": len(CHANNELS),
+        "sample_rate": SAMPLE_RATE,
+        "samples_per_pixel": PEAK_SAMPLES,
+        "bits": 8,
+        "length": sum(len(piece) for piece in peaks),
+    }
+    yield json.dumps(head)[:-1] + ', "data": ['
+    for number, piece in enumerate(peaks):
+        yield ("," if number else "") + ",".join(map(str, piece.ravel().tolist()))
+    yield "]}\n"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _replace(path: Path, pieces: Iterator[str]) -> None:
+    """Writes ``path`` whole or not at all."""
+    partial = _partial(path)
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names in ``directory`` survive a power cut. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
