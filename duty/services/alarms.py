@@ -23,10 +23,13 @@ STANDING = frozenset(
         AlarmKind.TRUNK_UNREACHABLE,
         AlarmKind.DISK_LOW,
         AlarmKind.NO_ENGINE,
-        AlarmKind.STORE_UNREACHABLE,
     }
 )
 """Kinds that describe a state: one open alarm per subject, cleared when the state passes."""
+
+
+SUBJECT_CHARS = 120
+"""How much of an alarm's subject is kept."""
 
 
 def raise_alarm(
@@ -49,7 +52,7 @@ def raise_alarm(
             kind=kind.value,
             severity=severity.value,
             call_id=call_id,
-            subject=subject,
+            subject=subject[:SUBJECT_CHARS],
             data=dict(data or {}),
             raised_at=at,
         )
@@ -67,7 +70,7 @@ def clear_alarm(session: Session, kind: AlarmKind, subject: str, *, at: datetime
 
 def _open(session: Session, kind: AlarmKind, subject: str) -> AlarmRow | None:
     query = select(AlarmRow).where(
-        AlarmRow.kind == kind.value, AlarmRow.subject == subject, AlarmRow.cleared_at.is_(None)
+        AlarmRow.kind == kind.value, AlarmRow.subject == subject[:SUBJECT_CHARS], AlarmRow.cleared_at.is_(None)
     )
     return session.scalars(query.limit(1)).first()
 
@@ -90,6 +93,12 @@ class Alarms:
         """Clear a standing alarm in a transaction of its own."""
         with self._store.writing() as session:
             clear_alarm(session, kind, subject, at=self._clock())
+
+    def stands(self, kind: AlarmKind) -> bool:
+        """True while a fault of this kind has not passed."""
+        query = select(AlarmRow.id).where(AlarmRow.kind == kind.value, AlarmRow.cleared_at.is_(None)).limit(1)
+        with self._store.reading() as session:
+            return session.scalars(query).first() is not None
 
     def unacknowledged(self, actor: Actor) -> list[AlarmRow]:
         """Alarms nobody has acknowledged yet, newest first, of the units the person sees."""

@@ -1,0 +1,83 @@
+"""The book of calls."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from duty.domain.calls import Direction, Outcome
+from duty.domain.rights import Right
+from duty.services.callreview import CallFilter
+from web.api.models import Call, CallEvent, CallInFull, CallPage, Created, Entry, Recording, Transcript
+from web.sessions import Acting, House
+
+router = APIRouter(tags=["calls"])
+
+
+@router.get("/calls")
+def calls(
+    house: House,
+    actor: Acting,
+    direction: Direction | None = None,
+    outcome: Outcome | None = None,
+    words: Annotated[str, Query(max_length=100)] = "",
+    since: date | None = None,
+    until: date | None = None,
+    flagged: bool = False,
+    unit_id: int | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+) -> CallPage:
+    """Calls newest first; dates are days in Shanghai, both included."""
+    wanted = CallFilter(
+        direction=direction,
+        outcome=outcome,
+        words=words,
+        since=since,
+        until=until,
+        flagged=flagged,
+        unit_id=unit_id,
+        limit=limit,
+        offset=offset,
+    )
+    return CallPage(
+        total=house.calls.count(actor, wanted), calls=[Call.of(row) for row in house.calls.page(actor, wanted)]
+    )
+
+
+@router.get("/calls/{call_id}")
+def call(house: House, actor: Acting, call_id: str) -> CallInFull:
+    """One call in full."""
+    found = house.calls.dossier(actor, call_id)
+    sees_entries = actor.may(Right.SEE_LOGBOOK, found.call.unit_id)
+    return CallInFull(
+        call=Call.of(found.call),
+        events=[CallEvent.of(row) for row in found.events],
+        recording=Recording.of(found.recording) if found.recording else None,
+        transcripts=[Transcript.of(row) for row in found.transcripts],
+        draft={"gist": found.draft.gist, "fields": found.draft.fields} if found.draft else None,
+        entries=[Entry.of(row) for row in found.entries] if sees_entries else [],
+    )
+
+
+@router.get("/calls/{call_id}/audio", response_class=FileResponse)
+def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
+    """The recording as WAV, caller left, officer right; ranges are served, the listening is recorded."""
+    return FileResponse(request.app.state.listening.recording(actor, call_id), media_type="audio/wav")
+
+
+@router.post("/calls/{call_id}/transcribe-again", status_code=204)
+def transcribe_again(house: House, actor: Acting, call_id: str) -> Response:
+    """Queue the recording once more; earlier transcripts stay."""
+    actor.require(Right.EDIT_DRAFT, house.calls.dossier(actor, call_id).call.unit_id)
+    house.recordings.again([call_id])
+    return Response(status_code=204)
+
+
+@router.post("/calls/{call_id}/entries", status_code=201)
+def open_entry(house: House, actor: Acting, call_id: str) -> Created:
+    """Start an entry for a call that has none."""
+    return Created(id=house.logbook.open_for_call(actor, call_id))

@@ -1,0 +1,33 @@
+"""The screens: one module each, its routes and what it shows."""
+
+from fastapi import APIRouter
+
+from web.screens import (
+    calls,
+    desk,
+    directory,
+    drafting,
+    entry,
+    identity,
+    lines,
+    officers,
+    register,
+    review,
+    signin,
+    stream,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    signin.router,
+    stream.router,
+    desk.router,
+    calls.router,
+    drafting.router,
+    identity.router,
+    entry.router,
+    register.router,
+    directory.router,
+    review.router,
+    lines.router,
+    officers.router,
+)

@@ -1,0 +1,149 @@
+"""The list of calls, and one call in full: to hear, to read along, to enter (requirement 6.1-a, 6.1-d)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from duty.domain.calls import Direction, Outcome
+from duty.domain.entries import EntryState
+from duty.domain.happenings import AlarmKind
+from duty.domain.rights import Actor, Right
+from duty.services.callreview import CallDossier, CallFilter
+from duty.store.tables import TranscriptRow
+from web import words
+from web.audio import Listening
+from web.render import render
+from web.screens.drafting import workbench
+from web.screens.filters import MAX_WORDS_CHARS, choice, day, number, paging
+from web.services import Services
+from web.sessions import Acting, House
+
+router = APIRouter()
+PAGE = 50
+
+
+@router.get("/calls")
+def calls(request: Request, house: House, actor: Acting) -> HTMLResponse:
+    """Calls, newest first, filtered by the address."""
+    return render(request, "screens/calls.html", **listing(house, actor, "/calls", request.query_params))
+
+
+def listing(house: Services, actor: Actor, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """What a list of calls shows under a filter."""
+    page = number(query.get("page"))
+    wanted = CallFilter(
+        direction=choice(Direction, query.get("direction")),
+        outcome=choice(Outcome, query.get("outcome")),
+        words=query.get("words", "")[:MAX_WORDS_CHARS],
+        since=day(query.get("since")),
+        until=day(query.get("until")),
+        flagged=query.get("flagged") == "on",
+        unit_id=number(query["unit"]) if query.get("unit") else None,
+        limit=PAGE,
+        offset=(page - 1) * PAGE,
+    )
+    return {
+        "wanted": wanted,
+        "rows": house.calls.page(actor, wanted),
+        "paging": paging(path, query, page=page, size=PAGE, total=house.calls.count(actor, wanted)),
+        "outcomes": house.calls.outcomes(actor, wanted),
+        "units": house.network.units(actor, Right.SEE_CALLS),
+    }
+
+
+@router.get("/calls/{call_id}")
+def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLResponse:
+    """One call."""
+    dossier = house.calls.dossier(actor, call_id)
+    entries = dossier.entries if actor.may(Right.SEE_LOGBOOK, dossier.call.unit_id) else []
+    draft = next((entry for entry in reversed(entries) if entry.state == EntryState.DRAFT), None)
+    return render(
+        request,
+        "screens/call.html",
+        last_event=house.outbox.last_id(),
+        entries=entries,
+        bench=workbench(house, actor, draft, dossier) if draft is not None else None,
+        captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
+        may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
+        may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
+        **_shown(house, dossier),
+    )
+
+
+@router.get("/calls/{call_id}/part/{part}")
+def call_part(request: Request, house: House, actor: Acting, call_id: str, part: str) -> HTMLResponse:
+    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript``."""
+    if part not in ("head", "timeline", "transcription", "transcript"):
+        return render(request, "parts/nothing.html", status=404)
+    dossier = house.calls.dossier(actor, call_id)
+    return render(
+        request,
+        f"parts/call_{part}.html",
+        may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
+        may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
+        captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
+        **_shown(house, dossier),
+    )
+
+
+@router.get("/calls/{call_id}/audio")
+def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
+    """The recording, whole or in ranges (RFC 9110 section 14); the listening is in the audit log."""
+    listening: Listening = request.app.state.listening
+    return FileResponse(listening.recording(actor, call_id), media_type="audio/wav")
+
+
+@router.get("/calls/{call_id}/peaks")
+def peaks(request: Request, actor: Acting, call_id: str) -> Response:
+    """The waveform; 204 where none was computed and the player has to draw its own."""
+    listening: Listening = request.app.state.listening
+    found = listening.peaks(actor, call_id)
+    return Response(status_code=204) if found is None else JSONResponse(found)
+
+
+@router.post("/calls/{call_id}/transcribe-again")
+def transcribe_again(request: Request, house: House, actor: Acting, call_id: str) -> HTMLResponse:
+    """Queue the recording once more; earlier transcripts stay."""
+    dossier = house.calls.dossier(actor, call_id)
+    actor.require(Right.EDIT_DRAFT, dossier.call.unit_id)
+    house.recordings.again([call_id])
+    return call_part(request, house, actor, call_id, "transcription")
+
+
+@router.post("/calls/{call_id}/entries")
+def open_entry(house: House, actor: Acting, call_id: str) -> Response:
+    """Start an entry for a call that has none."""
+    house.logbook.open_for_call(actor, call_id)
+    return RedirectResponse(f"/calls/{call_id}", status_code=303)
+
+
+def _shown(house: Services, dossier: CallDossier) -> dict[str, Any]:
+    transcript = dossier.transcripts[-1] if dossier.transcripts else None
+    return {
+        "call": dossier.call,
+        "unit": dossier.unit,
+        "recording": dossier.recording,
+        "events": dossier.events,
+        "transcript": transcript,
+        "segments": segments(transcript) if transcript is not None else [],
+        "no_engine": house.alarms.stands(AlarmKind.NO_ENGINE),
+    }
+
+
+def segments(transcript: TranscriptRow) -> list[dict[str, Any]]:
+    """The transcript as the page shows it: each segment cut where it can be clicked."""
+    return [
+        {
+            "ordinal": row.ordinal,
+            "speaker": row.speaker,
+            "start_s": row.start_s,
+            "end_s": row.end_s,
+            "low": row.confidence < words.MIDDLE,
+            "pieces": words.pieces(row.text, row.words, row.start_s, row.end_s),
+        }
+        for row in transcript.segments
+    ]

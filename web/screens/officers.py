@@ -1,0 +1,66 @@
+"""Accounts: who may sign in, adding one, giving a new one-time password."""
+
+from __future__ import annotations
+
+import secrets
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse
+
+from duty.domain.errors import Refused
+from duty.domain.rights import Right, Role
+from web.render import render
+from web.services import Services
+from web.sessions import Acting, Fields, House
+
+router = APIRouter()
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@router.get("/officers")
+def officers(request: Request, house: House, actor: Acting) -> HTMLResponse:
+    """The accounts and the form for a new one."""
+    return render(
+        request,
+        "screens/officers.html",
+        rows=house.accounts.officers(actor),
+        units=house.network.units(actor, Right.MANAGE_PEOPLE),
+        roles=[role.value for role in Role],
+    )
+
+
+@router.post("/officers")
+def add(request: Request, house: House, actor: Acting, fields: Fields) -> HTMLResponse:
+    """Make an account; its one-time password is shown once and kept nowhere."""
+    names = [role.value for role in Role if fields.get(f"role.{role.value}") == "on"]
+    login, password = fields.get("login", "").strip(), one_time_password()
+    if any(not (char.isascii() and (char.isalnum() or char in "._-")) for char in login):
+        raise Refused("login_malformed")
+    house.accounts.add_officer(
+        unit_code=fields.get("unit", ""),
+        login=login,
+        name=fields.get("name", ""),
+        title=fields.get("title", ""),
+        password=password,
+        roles=[Role(name) for name in names],
+        by=actor,
+    )
+    return _given(request, house, login, password)
+
+
+@router.post("/officers/{login}/reset")
+def reset(request: Request, house: House, actor: Acting, login: str) -> HTMLResponse:
+    """Give a new one-time password; the person's open sessions end."""
+    actor.require(Right.MANAGE_PEOPLE)
+    password = one_time_password()
+    house.accounts.reset_password(login, password, by=actor)
+    return _given(request, house, login, password)
+
+
+def one_time_password() -> str:
+    """Twelve letters and digits in three groups, none that are mistaken for another: about 59 bits."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(3))
+
+
+def _given(request: Request, _house: Services, login: str, password: str) -> HTMLResponse:
+    return render(request, "parts/one_time_password.html", login=login, password=password)

@@ -1,0 +1,65 @@
+"""The use cases the console stands on, bundled once at the process entry and passed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.settings import Settings
+from duty.domain.entries import EntryRules
+from duty.domain.numbers import NumberPlan
+from duty.domain.times import Clock
+from duty.services.accounts import Accounts
+from duty.services.alarms import Alarms
+from duty.services.callreview import CallReview
+from duty.services.captions import Captions
+from duty.services.commands import Commands
+from duty.services.directory import Directory
+from duty.services.identification import Identification
+from duty.services.lines import Lines
+from duty.services.logbook import Logbook
+from duty.services.network import Network
+from duty.services.outbox import Outbox
+from duty.services.recordings import Recordings
+from duty.store.database import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a screen may call."""
+
+    store: Store
+    clock: Clock
+    accounts: Accounts
+    alarms: Alarms
+    calls: CallReview
+    captions: Captions
+    commands: Commands
+    directory: Directory
+    identification: Identification
+    lines: Lines
+    logbook: Logbook
+    network: Network
+    outbox: Outbox
+    recordings: Recordings
+
+
+def build(store: Store, clock: Clock, settings: Settings) -> Services:
+    """The services over one store, ruled by the settings."""
+    plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+    rules = EntryRules(required=settings.entries.required, important_categories=frozenset(settings.entries.important))
+    return Services(
+        store=store,
+        clock=clock,
+        accounts=Accounts(store, clock),
+        alarms=Alarms(store, clock),
+        calls=CallReview(store, clock),
+        captions=Captions(store),
+        commands=Commands(store, clock),
+        directory=Directory(store, clock, plan),
+        identification=Identification(store),
+        lines=Lines(store, clock),
+        logbook=Logbook(store, clock, rules=rules, plan=plan),
+        network=Network(store),
+        outbox=Outbox(store),
+        recordings=Recordings(store, clock),
+    )
