@@ -1,0 +1,51 @@
+"""Names heard but misspelt: engines write 孙立堂村 for 孙李唐村, so local names are also sought by sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from pypinyin import lazy_pinyin
+
+_CONFUSED = (("zh", "z"), ("ch", "c"), ("sh", "s"))
+_FINALS = (("ang", "an"), ("eng", "en"), ("ing", "in"))
+
+
+@lru_cache(maxsize=65536)
+def sound(char: str) -> str:
+    """The toneless syllable of ``char`` with what the telephone band confuses made equal (zh/z, ng/n); else itself."""
+    syllable = str(lazy_pinyin(char)[0]).lower()
+    for long, short in _CONFUSED:
+        if syllable.startswith(long):
+            syllable = short + syllable[len(long) :]
+    for long, short in _FINALS:
+        if syllable.endswith(long):
+            syllable = syllable[: -len(long)] + short
+    return syllable
+
+
+def sounds(text: str) -> tuple[str, ...]:
+    """The sounds of ``text``, one per character."""
+    return tuple(sound(char) for char in text)
+
+
+def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[int, int, str, bool]]:
+    """Where ``names`` occur in ``text``: (start, end, name, written as is). Longer names win over what they overlap,
+    written ones over those found by sound; by sound only names of ``shortest`` characters or more are sought."""
+    spoken = sounds(text)
+    found = []
+    for name in set(names):
+        found += [(at, at + len(name), name, True) for at in _positions(text, name)]
+        if len(name) >= shortest:
+            found += [(at, at + len(name), name, False) for at in _positions(spoken, sounds(name))]
+    found.sort(key=lambda hit: (hit[0] - hit[1], not hit[3], hit[0]))
+    kept: list[tuple[int, int, str, bool]] = []
+    for hit in found:
+        if all(hit[1] <= other[0] or hit[0] >= other[1] for other in kept):
+            kept.append(hit)
+    return sorted(kept)
+
+
+def _positions(text: str | tuple[str, ...], wanted: str | tuple[str, ...]) -> list[int]:
+    size = len(wanted)
+    return [at for at in range(len(text) - size + 1) if text[at : at + size] == wanted]

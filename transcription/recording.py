@@ -1,0 +1,44 @@
+"""A whole recording into a transcript: each channel on its own, then both in the order they were spoken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from duty.domain.transcripts import Segment, Speaker, Transcript
+from transcription.audio import read_wav
+from transcription.engine import Engine, Piece
+
+
+def transcribe_recording(path: Path, engine: Engine, *, phrases: Sequence[str] = ()) -> Transcript:
+    """The transcript of the WAV at ``path`` (caller left, officer right; requirement 6.1-d).
+
+    Raises AudioError when the file is at fault, EngineError when the engine is.
+    """
+    audio = read_wav(path)
+    began = time.monotonic()
+    segments: list[Segment] = []
+    for speaker, samples in audio.by_speaker().items():
+        pieces = engine.transcribe(samples, audio.sample_rate_hz, phrases=phrases)
+        segments += [_segment(piece, speaker) for piece in pieces]
+    return Transcript(
+        engine=engine.name,
+        model=engine.model,
+        model_sha256=engine.model_sha256,
+        settings=engine.settings,
+        audio_seconds=audio.seconds,
+        decode_seconds=time.monotonic() - began,
+        segments=tuple(sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))),
+    )
+
+
+def _segment(piece: Piece, speaker: Speaker) -> Segment:
+    return Segment(
+        speaker=speaker,
+        start_s=piece.start_s,
+        end_s=piece.end_s,
+        text=piece.text,
+        confidence=piece.confidence,
+        words=piece.words,
+    )
