@@ -26,8 +26,8 @@ from telephony.rtp.tones import CngDetector
 
 _LARGEST = 2048
 """Bytes; G.711 over Ethernet fits whatever the packet time. A longer datagram is cut and refused."""
-_BATCH = 32
-"""Datagrams read from one socket before the others have their turn."""
+_WAITING = 500
+"""Datagrams taken from a socket at its close: ten seconds, more than its buffer holds of a voice."""
 _FAX_LISTENING_S = 60.0
 _LAWS = {law.value: law for law in Law}
 _HEARING = frozenset({"sendrecv", "recvonly"})
@@ -110,7 +110,7 @@ class MediaLeg:
         self._outbound = OutboundStream()
         self._sent = self._stray = self._malformed = self._unknown = 0
         self._unheard = self._socket_errors = self._rtcp = 0
-        loop.add_reader(sockets.rtp.fileno(), self._rtp_readable)
+        loop.add_reader(sockets.rtp.fileno(), self._read_one)
         loop.add_reader(sockets.rtcp.fileno(), self._rtcp_readable)
 
     def set_remote(self, target: Target, *, latch: bool) -> None:
@@ -127,7 +127,9 @@ class MediaLeg:
 
     def close(self) -> None:
         """Takes what already waits in the socket and stops reading; the pool closes the sockets."""
-        self._rtp_readable()
+        for _ in range(_WAITING):
+            if not self._read_one():
+                break
         self._loop.remove_reader(self.sockets.rtp.fileno())
         self._loop.remove_reader(self.sockets.rtcp.fileno())
 
@@ -157,18 +159,17 @@ class MediaLeg:
         if self._hears:
             self._pass_on(HEADER.pack(*header) + payload, header, self.law.value, now)
 
-    def _rtp_readable(self) -> None:
-        receive = self.sockets.rtp.recvfrom
-        now = self._clock()
-        for _ in range(_BATCH):
-            try:
-                datagram, source = receive(_LARGEST + 1)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._socket_errors += 1
-                return
-            self._receive(datagram, source, now)
+    def _read_one(self) -> bool:
+        """One datagram a turn: asking an empty socket again would cost more than the loop's next turn."""
+        try:
+            datagram, source = self.sockets.rtp.recvfrom(_LARGEST + 1)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._socket_errors += 1
+            return False
+        self._receive(datagram, source, self._clock())
+        return True
 
     def _rtcp_readable(self) -> None:
         try:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from duty.domain.transcripts import Speaker
 from telephony.media_errors import RecordingNotSealedError
-from telephony.recording_files import Event, RawChannel, Sidecar, sync_copy
+from telephony.recording_files import Event, RawChannel, RecordingFile, Sidecar
 from telephony.rtp.g711 import SAMPLE_RATE, Law
 from telephony.rtp.timeline import REORDER
 from telephony.sealing import Damage, SealedRecording, salvage, sync_directory
@@ -115,7 +115,7 @@ class Recorder:
         counted."""
         try:
             with self._files:
-                copies = [sync_copy(file.descriptor) for file in self._all_files]
+                copies = [file.sync_copy() for file in self._all_files]
             for copy in copies:
                 _sync_and_close(copy)
             if not self._directory_synced and self.directory.exists():
@@ -154,7 +154,7 @@ class Recorder:
         return f"{Damage.DISK_ERROR}: {self._failing}" if self._failing else None
 
     @property
-    def _all_files(self) -> tuple[RawChannel | Sidecar, ...]:
+    def _all_files(self) -> tuple[RecordingFile, ...]:
         return (*self._channels.values(), self._sidecar)
 
     def _log(self, event: str, **fields: str | int | float | None) -> None:

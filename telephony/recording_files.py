@@ -34,20 +34,42 @@ def raw_file(directory: Path, speaker: Speaker) -> tuple[Path, Law] | None:
     return None
 
 
-def sync_copy(descriptor: int | None) -> int | None:
-    """A duplicate of ``descriptor`` that another thread can sync and close, whatever becomes of the
-    original."""
-    return None if descriptor is None else os.dup(descriptor)
+class RecordingFile:
+    """A file that is written by one thread and synced by another."""
+
+    def __init__(self) -> None:
+        self.descriptor: int | None = None
+        self._changed = False
+
+    def sync_copy(self) -> int | None:
+        """A duplicate of the descriptor to be synced and closed, whatever becomes of the original; None
+        when there is nothing new to sync."""
+        changed, self._changed = self._changed, False
+        return os.dup(self.descriptor) if changed and self.descriptor is not None else None
+
+    def close(self) -> None:
+        """Closes the file; nothing may be written afterwards."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _write_all(self, descriptor: int, data: bytes, offset: int) -> None:
+        """A disk that fills up takes a part first and refuses only then."""
+        self._changed = True
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
 
 
-class RawChannel:
+class RawChannel(RecordingFile):
     """One side's samples, written at their positions. The law of the first frame is the law of the file."""
 
     def __init__(self, directory: Path, speaker: Speaker) -> None:
+        super().__init__()
         self._directory = directory
         self._speaker = speaker
         self._length = 0
-        self.descriptor: int | None = None
         self.law: Law | None = None
         self.coverage = Coverage()
 
@@ -55,15 +77,9 @@ class RawChannel:
         """Puts one frame at sample ``position``; a hole before it becomes silence."""
         file_law, descriptor = self._opened(law)
         self._fill(position, file_law, descriptor)
-        _write_all(descriptor, file_law.recode(payload, law), position)
+        self._write_all(descriptor, file_law.recode(payload, law), position)
         self._length = max(self._length, position + len(payload))
         self.coverage.add(position, len(payload))
-
-    def close(self) -> None:
-        """Closes the file; nothing may be written afterwards."""
-        descriptor, self.descriptor = self.descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
 
     def _opened(self, law: Law) -> tuple[Law, int]:
         if self.law is None or self.descriptor is None:
@@ -74,32 +90,26 @@ class RawChannel:
     def _fill(self, position: int, law: Law, descriptor: int) -> None:
         while self._length < position:
             count = min(_FILL_CHUNK, position - self._length)
-            _write_all(descriptor, law.silence * count, self._length)
+            self._write_all(descriptor, law.silence * count, self._length)
             self._length += count
 
 
-class Sidecar:
+class Sidecar(RecordingFile):
     """The append-only ``events.jsonl``. A line that was cut by a full disk is written again from its
     beginning."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self._path = directory / SIDECAR_NAME
         self._offset = 0
-        self.descriptor: int | None = None
 
     def append(self, events: list[Event]) -> None:
         """Writes ``events``, one line each."""
         if self.descriptor is None:
             self.descriptor = os.open(self._path, _NEW_FILE, 0o640)
         data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
-        _write_all(self.descriptor, data, self._offset)
+        self._write_all(self.descriptor, data, self._offset)
         self._offset += len(data)
-
-    def close(self) -> None:
-        """Closes the file; nothing may be written afterwards."""
-        descriptor, self.descriptor = self.descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +141,3 @@ def _parsed(line: bytes) -> dict[str, object] | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """A disk that fills up takes a part first and refuses only then."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written

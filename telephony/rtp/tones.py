@@ -51,10 +51,11 @@ def cng() -> Samples:
     return _cadence(CNG_HZ, 0.5, 3.0)
 
 
-def _goertzel_bank() -> NDArray[np.complex128]:
-    """Single-frequency transforms over one block at 1100 Hz and either end of T.30's tolerance of ± 38 Hz."""
+def _goertzel_bank() -> NDArray[np.float32]:
+    """Cosines and sines over one block at 1100 Hz and either end of T.30's tolerance of ± 38 Hz."""
     hertz = np.array([[CNG_HZ - 38.0], [CNG_HZ], [CNG_HZ + 38.0]])
-    return np.exp(-2j * np.pi * hertz * np.arange(_BLOCK) / SAMPLE_RATE)
+    angle = 2 * np.pi * hertz * np.arange(_BLOCK) / SAMPLE_RATE
+    return np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
 _BANK = _goertzel_bank()
@@ -93,9 +94,10 @@ class CngDetector:
 
 def _is_cng(block: Samples) -> bool:
     """Whether half of the block's energy or more lies at 1100 Hz."""
-    wave = block.astype(np.float64)
+    wave = block.astype(np.float32)
     energy = float(wave @ wave)
     if energy < _BLOCK * _MINIMUM_RMS**2:
         return False
-    strongest = float(np.max(np.abs(_BANK @ wave)))
-    return 2 * strongest**2 / (_BLOCK * energy) > _PURITY
+    low, middle, high, low_sine, middle_sine, high_sine = (_BANK @ wave).tolist()
+    strongest = max(low**2 + low_sine**2, middle**2 + middle_sine**2, high**2 + high_sine**2)
+    return bool(2 * strongest / (_BLOCK * energy) > _PURITY)
