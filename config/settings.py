@@ -140,6 +140,7 @@ class LineSettings(_Section):
     announcement: str = ""
     on_outage: Literal["refuse", "open"] = "refuse"
     phones: tuple[PhoneSettings, ...]
+    forwarding_codes: tuple[str, ...] = ()
     trunk: TrunkSettings | None = None
 
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from duty.domain.errors import DutyError
 from telephony.bookwork import BookWork, BookWriter, from_line, to_line
@@ -24,6 +25,9 @@ from telephony.bookwork import BookWork, BookWriter, from_line, to_line
 _log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+
+_OUTAGE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
+"""The database's fault, to be waited out; any other error is the work's own."""
 
 _Item = tuple[BookWork, Future[None]]
 
@@ -79,9 +83,12 @@ class Bookkeeper:
         self._troubled = False
         self._thread = threading.Thread(target=self._run, name="bookkeeper", daemon=True)
 
+    def replay_now(self) -> None:
+        """Before the thread starts: write what a killed process left in the spool."""
+        self._replay()
+
     def start(self) -> None:
-        """Begin, with what a killed process left in the spool first."""
-        self._troubled = bool(self._spool.waiting())
+        """Begin writing."""
         self._thread.start()
 
     def write(self, work: BookWork) -> Future[None]:
@@ -119,7 +126,7 @@ class Bookkeeper:
         """True when the book has the work or has refused it for good; False when the database fails."""
         try:
             self._writer.write(work)
-        except (DBAPIError, OSError) as error:
+        except _OUTAGE as error:
             _log.error("the database cannot be written: %s", error)
             self._trouble(True)
             return False

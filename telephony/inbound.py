@@ -245,6 +245,8 @@ class InboundCall(Call):
         if self.network is None:
             self._cancelled_early = True
             return
+        if self.caller_leg.concluded:
+            return
         self.caller_leg.refuse(self._wire, 487)
         outcome = self._ending.outcome if self.phase is Phase.ANNOUNCING else Outcome.CANCELLED
         self.finish(outcome, reason="caller_cancelled")

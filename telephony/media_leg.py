@@ -30,15 +30,15 @@ _WAITING = 500
 """Datagrams taken from a socket at its close: ten seconds, more than its buffer holds of a voice."""
 _FAX_LISTENING_S = 60.0
 _LAWS = {law.value: law for law in Law}
-_HEARING = frozenset({"sendrecv", "recvonly"})
+_HEARING = frozenset({"sendrecv", "sendonly"})
 
 Header = tuple[int, int, int, int, int]
 
 
 class Target(Protocol):
-    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is the
-    remote's own attribute (RFC 3264): ``recvonly`` and ``sendrecv`` want to hear us. ``host`` is an
-    address, not a name."""
+    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is ours (RFC
+    3264): with ``recvonly`` and ``inactive`` the remote does not want to hear us. ``host`` is an address,
+    not a name."""
 
     @property
     def host(self) -> str: ...

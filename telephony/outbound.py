@@ -232,6 +232,8 @@ class OutboundCall(DiallingCall):
         if self.desk is None:
             self._cancelled_early = True
             return
+        if self.desk_leg.concluded:
+            return
         self.desk_leg.refuse(self._wire, 487)
         self.finish(Outcome.CANCELLED, reason="officer_cancelled")
 

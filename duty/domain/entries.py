@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 
 from duty.domain.errors import Refused
+from duty.domain.texts import refuse_unreadable
 
 MAX_FIELD_CHARS = 4000
 
@@ -53,13 +54,15 @@ class EntryContent:
     def changed(self, changes: Mapping[str, str]) -> EntryContent:
         """This content with ``changes`` applied, surrounding blanks removed.
 
-        Raises Refused for a field that does not exist, a text over MAX_FIELD_CHARS, or an unknown category.
+        Raises Refused for a field that does not exist, a text that is unreadable or over MAX_FIELD_CHARS, or an
+        unknown category.
         """
         known = {field.name for field in fields(self)}
         cleaned = {}
         for name, value in changes.items():
             if name not in known:
                 raise Refused("entry_field_unknown", field=name)
+            refuse_unreadable(value)
             cleaned[name] = value.strip()
             if len(cleaned[name]) > MAX_FIELD_CHARS:
                 raise Refused("entry_field_too_long", field=name, limit=MAX_FIELD_CHARS)

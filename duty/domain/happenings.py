@@ -35,7 +35,7 @@ class AlarmKind(StrEnum):
     DISK_LOW = "disk_low"
     NO_ENGINE = "no_engine"
     TRANSCRIPTION_FAILED = "transcription_failed"
-    STORE_UNREACHABLE = "store_unreachable"
+    STORE_RECOVERED = "store_recovered"
     PROCESS_RESTARTED = "process_restarted"
 
 

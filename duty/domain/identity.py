@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from duty.domain.errors import Refused
+from duty.domain.texts import refuse_unreadable
 
 
 class Method(StrEnum):
@@ -40,6 +41,7 @@ class CheckResult:
 
     def validated(self) -> CheckResult:
         """This result, or Refused when what the method needs is missing."""
+        refuse_unreadable(self.note)
         if self.method is Method.REASON and self.verdict is Verdict.VERIFIED:
             raise Refused("identity_reason_is_no_proof")
         needs_note = self.verdict is not Verdict.VERIFIED or self.method in (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import phonenumbers
 
-_EXTENSION = re.compile(r"(?:转|ext\.?|,|;|#)\s*(\d{1,6})$", re.IGNORECASE)
-_NOISE = re.compile(r"[\s\-‐－—()（）.]+")
+_EXTENSION = re.compile(r"(?<=[0-9])\s*(?:转|ext\.?|;ext=|,|;|#|分机)\s*([0-9]{1,6})$", re.IGNORECASE)
+_HYPHENED = re.compile(r"(?:\+?86-?)?(?:\(?0?[0-9]{2,3}\)?-?)?[2-8][0-9]{6,7}-([0-9]{1,6})")
+"""0371-22595110-801: a third group after a whole local number is the extension."""
+_NOISE = re.compile(r"[\s\-‐—().]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +28,13 @@ def normalise(number: str, plan: NumberPlan) -> str:
     A local number gets the plan's area code; +86, 0086 and a leading 0 before a mobile number (as some carriers
     deliver it) are understood. An empty text means the number was withheld.
     """
-    text = number.strip()
+    text = unicodedata.normalize("NFKC", number).strip()
     extension = ""
-    if found := _EXTENSION.search(text):
-        extension, text = found.group(1), text[: found.start()]
+    if found := _EXTENSION.search(text) or _HYPHENED.fullmatch(re.sub(r"\s|‐|—", lambda c: c[0].strip() and "-", text)):
+        extension, text = found.group(1), text[: -len(found.group(1))].rstrip()
+        text = re.sub(r"[^0-9]+$", "", text)
     digits = _NOISE.sub("", text)
-    if not digits or not re.fullmatch(r"\+?[\d*#]+", digits):
+    if not re.fullmatch(r"\+?[0-9*#]+", digits):
         return ""
     if len(digits) in plan.extension_digits and not digits.startswith("+"):
         return digits
@@ -39,13 +43,13 @@ def normalise(number: str, plan: NumberPlan) -> str:
 
 
 def _as_e164(digits: str, plan: NumberPlan) -> str:
-    if digits.startswith("00"):
+    if re.match("00[1-9]", digits):
         digits = "+" + digits[2:]
-    if re.fullmatch(r"01[3-9]\d{9}", digits):
+    if re.fullmatch(r"01[3-9][0-9]{9}", digits):
         digits = digits[1:]
-    elif re.fullmatch(r"86(1[3-9]\d{9}|0?[2-9]\d{8,11})", digits):
+    elif re.fullmatch(r"86(1[3-9][0-9]{9}|0?[2-9][0-9]{8,11})", digits):
         digits = "+" + digits
-    elif re.fullmatch(r"[2-8]\d{6,7}", digits):
+    elif re.fullmatch(r"[2-8][0-9]{6,7}", digits):
         digits = plan.area_code + digits
     try:
         parsed = phonenumbers.parse(digits, "CN")

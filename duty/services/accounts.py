@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from duty.domain.errors import BadCredential, NotFound, Refused
 from duty.domain.rights import Actor, Right, Role, roles_of
+from duty.domain.texts import is_readable, refuse_unreadable
 from duty.domain.times import Clock
 from duty.services.audit import note
 from duty.store.database import Store
@@ -25,6 +26,7 @@ IDLE_LIFE = timedelta(hours=4)
 MAX_FAILURES = 5
 LOCK_TIME = timedelta(minutes=15)
 MIN_PASSWORD_CHARS = 10
+MAX_LOGIN_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,9 @@ class Accounts:
         if not login or not name or not roles:
             raise Refused("officer_incomplete")
         _check_strength(password, login)
+        refuse_unreadable(login, name, title)
+        if not 0 < len(login.strip()) <= MAX_LOGIN_CHARS:
+            raise Refused("login_invalid", limit=MAX_LOGIN_CHARS)
         with self._store.writing() as session:
             unit = session.scalars(select(UnitRow).where(UnitRow.code == unit_code)).first()
             if unit is None:
@@ -122,7 +127,7 @@ class Accounts:
                     created_at=now,
                     last_seen_at=now,
                     expires_at=now + SESSION_LIFE,
-                    address=address,
+                    address=address[:80],
                     browser=browser[:300],
                 )
             )
@@ -225,12 +230,12 @@ class Accounts:
     def _matches(self, known: str, password: str) -> bool:
         try:
             return self._hasher.verify(known, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
     def _count_failure(self, officer_id: int, now: datetime) -> None:
         with self._store.writing() as session:
-            row = session.get_one(OfficerRow, officer_id)
+            row = session.get_one(OfficerRow, officer_id, with_for_update={"of": OfficerRow})
             row.failed_attempts += 1
             if row.failed_attempts >= MAX_FAILURES:
                 row.locked_until, row.failed_attempts = now + LOCK_TIME, 0
@@ -243,6 +248,8 @@ def actor_of(officer: OfficerRow) -> Actor:
 
 
 def _by_login(session: Session, login: str) -> OfficerRow | None:
+    if not is_readable(login):
+        return None
     query = select(OfficerRow).where(OfficerRow.login == login, OfficerRow.active.is_(True))
     return session.scalars(query).first()
 
@@ -252,6 +259,7 @@ def _hash(token: str) -> str:
 
 
 def _check_strength(password: str, login: str) -> None:
+    refuse_unreadable(password)
     if len(password) < MIN_PASSWORD_CHARS:
         raise Refused("password_short", limit=MIN_PASSWORD_CHARS)
     if login.casefold() in password.casefold() or len(set(password)) < 4:

@@ -15,6 +15,7 @@ from duty.domain.entries import Category
 from duty.domain.errors import NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Json, Severity
 from duty.domain.numbers import NumberPlan, normalise
+from duty.domain.texts import signalled
 from duty.domain.times import Clock
 from duty.services.alarms import raise_alarm
 from duty.services.directory import match
@@ -59,13 +60,13 @@ class CallBook:
                     line_id=line.id,
                     direction=new.direction.value,
                     state=CallState.ARRIVED.value,
-                    caller_number=new.caller_number[:120],
+                    caller_number=signalled(new.caller_number, 120),
                     caller_normalised=normalised[:60],
-                    caller_display=new.caller_display,
-                    callee_number=new.callee_number[:120],
-                    trust=new.trust,
-                    sip_call_id=new.sip_call_id[:255],
-                    source=new.source,
+                    caller_display=signalled(new.caller_display),
+                    callee_number=signalled(new.callee_number, 120),
+                    trust=new.trust[:12],
+                    sip_call_id=signalled(new.sip_call_id, 255),
+                    source=signalled(new.source, 80),
                     contact_id=contact.id if contact else None,
                     arrived_at=new.arrived_at,
                     command_id=command_id,
@@ -106,12 +107,13 @@ class CallBook:
         ``way`` names the guard's row, ``target`` where the call would have gone. A forward tried outside any call
         has ``call_id`` None.
         """
-        facts: dict[str, Json] = {"way": way, "target": target, "source": source, **(data or {})}
+        source = signalled(source)
+        facts: dict[str, Json] = {"way": way, "target": signalled(target), "source": source, **(data or {})}
         with self._store.writing() as session:
             line = session.scalars(select(LineRow).where(LineRow.number == line_number)).first()
             unit_id = line.unit_id if line else None
             session.add(
-                EvidenceRow(call_id=call_id, at=at, source=source, sha256=hashlib.sha256(raw).hexdigest(), raw=raw)
+                EvidenceRow(call_id=call_id, at=at, source=source[:80], sha256=hashlib.sha256(raw).hexdigest(), raw=raw)
             )
             if call_id is not None:
                 session.add(CallEventRow(call_id=call_id, at=at, kind=CallEventKind.FORWARD_BLOCKED.value, data=facts))
@@ -173,7 +175,7 @@ class CallBook:
 
 
 def _call(session: Session, call_id: str) -> CallRow:
-    call = session.get(CallRow, call_id)
+    call = session.get(CallRow, call_id, with_for_update={"of": CallRow})
     if call is None:
         raise NotFound("call_not_found", call_id=call_id)
     return call
@@ -181,7 +183,7 @@ def _call(session: Session, call_id: str) -> CallRow:
 
 def _answered(session: Session, call: CallRow, happening: CallHappening) -> None:
     call.answered_at = happening.at
-    call.answered_by = str(happening.data.get("extension", ""))
+    call.answered_by = signalled(str(happening.data.get("extension", "")), 80)
     entry = EntryRow(
         unit_id=call.unit_id,
         call_id=call.id,
@@ -210,7 +212,7 @@ def _ended(session: Session, call: CallRow, happening: CallHappening) -> None:
     outcome = happening.outcome or Outcome.FAILED
     call.outcome = outcome.value
     call.ended_at = happening.at
-    call.end_reason = str(happening.data.get("reason", ""))
+    call.end_reason = signalled(str(happening.data.get("reason", "")))
     if call.command_id is not None:
         _finish_command(session, call.command_id, happening.at, outcome.value)
     if call.direction == "inbound" and call.answered_at is None and outcome.needs_follow_up:

@@ -12,6 +12,7 @@ from duty.domain.calls import CallState, Direction, Outcome
 from duty.domain.errors import NotFound
 from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
+from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import SHANGHAI, Clock
 from duty.services.audit import note
 from duty.services.outbox import tell
@@ -134,6 +135,7 @@ class CallReview:
     def settle(self, actor: Actor, pending_id: int, *, words: str) -> None:
         """A pending item is dealt with; ``words`` say how. Raises NotFound, Forbidden."""
         now = self._clock()
+        refuse_unreadable(words)
         with self._store.writing() as session:
             row = session.get(PendingRow, pending_id)
             if row is None or not actor.may(Right.SEE_DESK, row.unit_id):
@@ -166,7 +168,7 @@ class CallReview:
         if wanted.flagged:
             flagged = select(CallEventRow.call_id).where(CallEventRow.kind.in_(("forward_blocked", "forward_marked")))
             query = query.where(CallRow.id.in_(flagged))
-        for word in wanted.words.split():
+        for word in signalled(wanted.words).split():
             contacts = select(ContactRow.id).where(
                 or_(
                     ContactRow.organisation.contains(word, autoescape=True),

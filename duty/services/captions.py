@@ -1,4 +1,4 @@
-"""Live captions already spoken, for a console that opens while the call lives; later ones come by the outbox."""
+"""Live captions: those already spoken for a console that opens while the call lives, and new ones by the outbox."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
+from duty.services.outbox import tell
 from duty.store.database import Store
 from duty.store.tables import CallRow, EventRow
 
@@ -52,6 +53,21 @@ class Captions:
                 spoken = [_caption(row) for row in session.scalars(query) if row.data.get("final")]
                 found[call_id] = spoken[-last:]
         return found
+
+
+def show_caption(store: Store, *, at: datetime, call_id: str, speaker: str, text: str, final: bool) -> None:
+    """Tell the consoles what was just heard on a call; a call that is not in the book is passed over."""
+    with store.writing() as session:
+        call = session.get(CallRow, call_id)
+        if call is not None:
+            tell(
+                session,
+                EventKind.CAPTION,
+                at=at,
+                unit_id=call.unit_id,
+                call_id=call_id,
+                data={"speaker": speaker, "text": text, "final": final},
+            )
 
 
 def _caption(row: EventRow) -> Caption:

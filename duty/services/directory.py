@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 from duty.domain.errors import NotFound, Refused
 from duty.domain.numbers import NumberPlan, mask, normalise
 from duty.domain.rights import Actor, Right
+from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import Clock
 from duty.services.audit import note
 from duty.store.database import Store
 from duty.store.tables import ContactNumberRow, ContactRow
+
+MAX_NUMBER_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +88,14 @@ class Directory:
         """
         actor.require(Right.SEE_DIRECTORY)
         query = select(ContactRow).order_by(ContactRow.organisation, ContactRow.name).limit(limit)
-        if words:
-            like = f"%{words.replace('%', '').replace('_', '')}%"
-            by_number = select(ContactNumberRow.contact_id).where(ContactNumberRow.number.like(like))
+        if words := signalled(words):
+            by_number = select(ContactNumberRow.contact_id).where(
+                ContactNumberRow.number.contains(words, autoescape=True)
+            )
             query = query.where(
                 or_(
-                    ContactRow.organisation.like(like),
-                    ContactRow.name.like(like),
+                    ContactRow.organisation.contains(words, autoescape=True),
+                    ContactRow.name.contains(words, autoescape=True),
                     ContactRow.id.in_(by_number) & ContactRow.restricted.is_(False),
                 )
             )
@@ -119,7 +123,10 @@ class Directory:
 
 
 def insert_contact(session: Session, unit_id: int, contact: NewContact, plan: NumberPlan) -> int:
-    """Write a contact in the running transaction. Raises Refused for a number without digits."""
+    """Write a contact in the running transaction. Raises Refused for a number that is none and unreadable text."""
+    refuse_unreadable(
+        contact.organisation, contact.name, contact.title, contact.challenge, contact.challenge_answer, *contact.numbers
+    )
     row = ContactRow(
         unit_id=unit_id,
         organisation=contact.organisation.strip(),
@@ -140,8 +147,8 @@ def insert_contact(session: Session, unit_id: int, contact: NewContact, plan: Nu
 
 def _number(number: str, plan: NumberPlan) -> ContactNumberRow:
     normalised = normalise(number, plan)
-    if not normalised:
-        raise Refused("number_invalid", number=number)
+    if not normalised or len(number.strip()) > MAX_NUMBER_CHARS or len(normalised) > MAX_NUMBER_CHARS:
+        raise Refused("number_invalid", number=number[:MAX_NUMBER_CHARS])
     return ContactNumberRow(number=number.strip(), normalised=normalised)
 
 

@@ -73,8 +73,7 @@ class Lines:
         with self._store.writing() as session:
             ids = {unit.code: _unit(session, unit) for unit in units}
             for unit in units:
-                if unit.parent is not None:
-                    session.get_one(UnitRow, ids[unit.code]).parent_id = ids[unit.parent]
+                session.get_one(UnitRow, ids[unit.code]).parent_id = ids[unit.parent] if unit.parent else None
             for line in lines:
                 self._line(session, line, ids[line.unit])
 

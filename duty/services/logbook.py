@@ -16,6 +16,7 @@ from duty.domain.happenings import EventKind
 from duty.domain.identity import CheckResult, Method, Verdict, suffices
 from duty.domain.numbers import NumberPlan, normalise, same_subscriber
 from duty.domain.rights import Actor, Right
+from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import SHANGHAI, Clock, to_text, year_of
 from duty.services.audit import note
 from duty.services.outbox import tell
@@ -249,6 +250,7 @@ class Logbook:
         now = self._clock()
         with self._store.writing() as session:
             row = self._finalized(session, actor, entry_id)
+            refuse_unreadable(reason)
             before = current_content(row)
             after = before.changed(changes).as_dict()
             changed = {name: [old, after[name]] for name, old in before.as_dict().items() if after[name] != old}
@@ -280,6 +282,7 @@ class Logbook:
         now = self._clock()
         with self._store.writing() as session:
             row = self._finalized(session, actor, entry_id)
+            refuse_unreadable(reason)
             if not reason.strip():
                 raise Refused("void_reason_missing")
             row.state = EntryState.VOIDED.value
@@ -304,7 +307,7 @@ class Logbook:
         if wanted.until is not None:
             end = datetime.combine(wanted.until + timedelta(days=1), time(), SHANGHAI)
             query = query.where(EntryRow.created_at < end)
-        for word in wanted.words.split():
+        for word in signalled(wanted.words).split():
             columns = (
                 EntryRow.event,
                 EntryRow.place,
@@ -316,14 +319,14 @@ class Logbook:
         return query
 
     def _draft(self, session: Session, actor: Actor, entry_id: int, right: Right) -> EntryRow:
-        row = _seen(actor, session.get(EntryRow, entry_id, with_for_update=True))
+        row = _seen(actor, session.get(EntryRow, entry_id, with_for_update={"of": EntryRow}))
         actor.require(right, row.unit_id)
         if row.state != EntryState.DRAFT.value:
             raise Refused("entry_finalized")
         return row
 
     def _finalized(self, session: Session, actor: Actor, entry_id: int) -> EntryRow:
-        row = _seen(actor, session.get(EntryRow, entry_id, with_for_update=True))
+        row = _seen(actor, session.get(EntryRow, entry_id, with_for_update={"of": EntryRow}))
         actor.require(Right.AMEND, row.unit_id)
         if row.state != EntryState.FINALIZED.value:
             raise Refused("entry_not_finalized")
@@ -429,6 +432,8 @@ def _finalized_record(session: Session, row: EntryRow, unit: UnitRow, actor: Act
                 "method": check.method,
                 "verdict": check.verdict,
                 "note": check.note,
+                "number_called": check.number_called,
+                "call": check.call_id,
                 "by_id": check.officer_id,
                 "at": to_text(check.at),
             }

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from duty.domain.happenings import Event, EventKind, Json
-from duty.store.database import Store, order_outbox
+from duty.store.database import Store, post
 from duty.store.tables import EventRow
 
 
@@ -23,10 +23,10 @@ def tell(
     entry_id: int | None = None,
     data: Mapping[str, Json] | None = None,
 ) -> None:
-    """Add one event to the running transaction."""
-    order_outbox(session)
-    session.add(
-        EventRow(at=at, kind=kind.value, unit_id=unit_id, call_id=call_id, entry_id=entry_id, data=dict(data or {}))
+    """Add one event to the running transaction; it gets its id when the transaction ends."""
+    post(
+        session,
+        EventRow(at=at, kind=kind.value, unit_id=unit_id, call_id=call_id, entry_id=entry_id, data=dict(data or {})),
     )
 
 

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind, RecordingFacts
-from duty.domain.drafts import Draft
+from duty.domain.drafts import Draft, DraftField
+from duty.domain.entries import MAX_FIELD_CHARS, Category
 from duty.domain.errors import NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Severity
+from duty.domain.texts import is_readable, signalled
 from duty.domain.times import Clock
 from duty.domain.transcripts import Transcript
 from duty.services.alarms import raise_alarm
+from duty.services.logbook import content_of
 from duty.services.outbox import tell
 from duty.store.database import Store
 from duty.store.tables import (
@@ -121,22 +124,15 @@ class Recordings:
             return len(session.scalars(query).all())
 
     def claim(self) -> Job | None:
-        """Take the oldest recording that is due, or one whose worker died; None when there is none."""
+        """Take the oldest recording that is due, or one whose worker died; None when there is none.
+
+        A recording whose workers died MAX_ATTEMPTS times, say for want of memory, is set aside instead.
+        """
         now = self._clock()
         with self._store.writing() as session:
-            query = (
-                select(RecordingRow)
-                .where(
-                    or_(
-                        (RecordingRow.state == "waiting") & (RecordingRow.due_at <= now),
-                        (RecordingRow.state == "running") & (RecordingRow.leased_until < now),
-                    )
-                )
-                .order_by(RecordingRow.due_at)
-                .limit(1)
-                .with_for_update(skip_locked=True, of=RecordingRow)
-            )
-            row = session.scalars(query).first()
+            while (row := session.scalars(_due(now)).first()) is not None and row.attempts >= MAX_ATTEMPTS:
+                _set_aside(session, row, session.get_one(CallRow, row.call_id), "worker_died", now)
+                session.flush()
             if row is None:
                 return None
             row.state, row.attempts, row.leased_until, row.progress = (
@@ -175,9 +171,9 @@ class Recordings:
                     fields=[asdict(field) for field in draft.fields],
                 )
             )
-            entry = session.scalars(
-                select(EntryRow).where(EntryRow.call_id == call_id, EntryRow.state == "draft").order_by(EntryRow.id)
-            ).first()
+            # Locked: an officer may be writing into the same entry, or finalizing it, at this very moment.
+            drafts = select(EntryRow).where(EntryRow.call_id == call_id, EntryRow.state == "draft")
+            entry = session.scalars(drafts.order_by(EntryRow.id).with_for_update(of=EntryRow)).first()
             if entry is not None:
                 fill(entry, draft)
             tell(
@@ -190,25 +186,18 @@ class Recordings:
             )
 
     def fail(self, call_id: str, reason: str, *, final: bool = False) -> None:
-        """An attempt failed: try again later with growing pauses, or set aside with the reason shown."""
+        """An attempt failed: try again later with growing pauses, or set aside with the reason shown. The word of a
+        worker whose recording another has finished meanwhile changes nothing."""
         now = self._clock()
         with self._store.writing() as session:
             row, call = _recording(session, call_id)
-            row.last_error, row.leased_until = reason, None
+            if row.state != "running":
+                return
             if final or row.attempts >= MAX_ATTEMPTS:
-                row.state = "set_aside"
-                raise_alarm(
-                    session,
-                    AlarmKind.TRANSCRIPTION_FAILED,
-                    Severity.WARNING,
-                    at=now,
-                    unit_id=call.unit_id,
-                    call_id=call_id,
-                    data={"reason": reason},
-                )
-            else:
-                row.state = "waiting"
-                row.due_at = now + timedelta(seconds=BACK_OFF_S * 2 ** (row.attempts - 1))
+                _set_aside(session, row, call, signalled(reason), now)
+                return
+            row.state, row.last_error, row.leased_until = "waiting", signalled(reason), None
+            row.due_at = now + timedelta(seconds=BACK_OFF_S * 2 ** (row.attempts - 1))
             tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
 
     def give_back(self, call_id: str) -> None:
@@ -237,18 +226,57 @@ class Recordings:
                     )
 
 
+def _due(now: datetime) -> Select[RecordingRow]:
+    return (
+        select(RecordingRow)
+        .where(
+            or_(
+                (RecordingRow.state == "waiting") & (RecordingRow.due_at <= now),
+                (RecordingRow.state == "running") & (RecordingRow.leased_until < now),
+            )
+        )
+        .order_by(RecordingRow.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _set_aside(session: Session, row: RecordingRow, call: CallRow, reason: str, now: datetime) -> None:
+    row.state, row.last_error, row.leased_until = "set_aside", reason, None
+    raise_alarm(
+        session,
+        AlarmKind.TRANSCRIPTION_FAILED,
+        Severity.WARNING,
+        at=now,
+        unit_id=call.unit_id,
+        call_id=call.id,
+        data={"reason": reason},
+    )
+    tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
+
+
 def fill(entry: EntryRow, draft: Draft) -> None:
     """Put the draft's proposals into the fields that are still empty; what an officer wrote is never overwritten."""
+    before = content_of(entry)
     for proposal in draft.fields:
-        name = proposal.name.value
-        blank = getattr(entry, name) in ("", "routine") if name == "category" else not getattr(entry, name)
-        if blank and proposal.value:
-            setattr(entry, name, proposal.value)
-    entry.version += 1
+        name, value = proposal.name.value, proposal.value.strip()[:MAX_FIELD_CHARS]
+        if name == "category":
+            _fill_category(entry, proposal)
+        elif value and is_readable(value) and not getattr(entry, name):
+            setattr(entry, name, value)
+    if content_of(entry) != before:
+        entry.version += 1
+
+
+def _fill_category(entry: EntryRow, proposal: DraftField) -> None:
+    known = {category.value for category in Category}
+    named = next((name for name in (proposal.normalised, proposal.value) if name in known), None)
+    if named and entry.category == Category.ROUTINE.value and not entry.touched:
+        entry.category = named
 
 
 def _recording(session: Session, call_id: str) -> tuple[RecordingRow, CallRow]:
-    row = session.get(RecordingRow, call_id)
+    row = session.get(RecordingRow, call_id, with_for_update=True)
     if row is None:
         raise NotFound("recording_not_found", call_id=call_id)
     return row, session.get_one(CallRow, call_id)

@@ -20,19 +20,20 @@ from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_TIMEOUT_MS = 15_000
+_OUTBOX = "outbox"
 _OUTBOX_LOCK = 0x6475_7479
 
 
 class Store:
     """The database as the services see it: reading sessions and writing transactions.
 
-    ``url`` is an SQLAlchemy URL. Raises sqlalchemy.exc.OperationalError when the database cannot be reached.
+    ``url`` is an SQLAlchemy URL; ``patience_s`` is how long a transaction waits for another writer. Raises
+    sqlalchemy.exc.OperationalError when the database cannot be reached in that time.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = 15.0) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, patience_s)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
@@ -54,6 +55,7 @@ class Store:
             if self.is_sqlite:
                 session.execute(text("BEGIN IMMEDIATE"))
             yield session
+            _post(session)
 
     def migrate(self) -> None:
         """Bring the schema to this version's; safe to run by several processes one after another."""
@@ -76,20 +78,33 @@ class Store:
         return config
 
 
-def order_outbox(session: Session) -> None:
-    """Make outbox rows become visible in the order of their ids: on PostgreSQL by a lock until commit, on SQLite by
-    its single writer. Without it a reader could pass over a row that a slower transaction commits later."""
+def post(session: Session, row: object) -> None:
+    """Keep an outbox row until everything else of the running transaction is written."""
+    session.info.setdefault(_OUTBOX, []).append(row)
+
+
+def _post(session: Session) -> None:
+    """Write the outbox rows so that they become visible in the order of their ids: on PostgreSQL by a lock until
+    commit, on SQLite by its single writer. Without it a reader could pass over a row that a slower transaction
+    commits later. The lock is the last one a transaction takes; earlier, it would meet row locks the other way round.
+    """
+    rows = session.info.pop(_OUTBOX, [])
+    if not rows:
+        return
+    session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _OUTBOX_LOCK})
+    session.add_all(rows)
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, patience_s: float) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+        waiting = {"options": f"-c lock_timeout={int(patience_s * 1000)}", "connect_timeout": max(2, int(patience_s))}
+        return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8, connect_args=waiting)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
+    engine = create_engine(parsed, connect_args={"timeout": patience_s, "check_same_thread": False})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
@@ -100,6 +115,5 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")

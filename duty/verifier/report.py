@@ -1,0 +1,110 @@
+"""What the verifier answers, and its words: a stable code for programs, a Chinese sentence for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORDS = {
+    "anchor_differs": "链上此处的哈希与离机保存的存证不一致：此处及以前的记录被整体改写",
+    "anchor_missing": "离机保存的存证指向的链上位置已不存在：链尾被截去",
+    "amendment_differs": "更正内容与链上记载不一致",
+    "amendment_unlinked": "有更正未记入链：链尾缺少环节",
+    "already_void": "记录已作废，其后仍有更正或作废的环节",
+    "call_differs": "通话信息（{detail}）与链上记载不一致",
+    "call_missing": "链上记载的通话在通话簿中不存在",
+    "draft_numbered": "待核记录已带有编号或定稿信息",
+    "entry_differs": "记录的“{detail}”与链上记载不一致",
+    "entry_missing": "链上环节所指的值班记录不存在",
+    "entry_unlinked": "值班记录已定稿但未记入链：链尾缺少环节",
+    "finalized_twice": "同一值班记录有两个定稿环节",
+    "hash_differs": "环节的哈希与其内容不符：内容被改动",
+    "head_behind": "登记簿的链头落后于链：链尾有来历不明的环节",
+    "head_differs": "登记簿的链头与最后一个环节的哈希不一致",
+    "head_missing": "该单位有链而无登记簿链头",
+    "identity_differs": "身份核实记录与链上记载不一致",
+    "kind_differs": "环节类别与其内容不符",
+    "link_differs": "环节的“{detail}”与其内容不符",
+    "link_missing": "链上缺少此位置的环节",
+    "links_missing": "链比登记簿的链头短：链尾被截去",
+    "not_finalized": "记录未定稿即有更正或作废的环节",
+    "number_gap": "编号不连续：应为第{detail}号",
+    "payload_malformed": "环节内容无法解读（{detail}）",
+    "payload_misplaced": "环节内容所载的位置或前一哈希与环节不符",
+    "payload_not_canonical": "环节内容不是规范形式",
+    "previous_differs": "环节未接在前一环节之后",
+    "recording_altered": "录音文件与登记的校验值不符",
+    "recording_after_finalize": "定稿时录音尚未封存，录音的校验值未受此环节保护",
+    "recording_length": "录音文件的长度（{detail}）与登记不符",
+    "recording_missing": "录音文件不存在或无法读取（{detail}）",
+    "recording_row_differs": "录音登记的校验值与链上记载不一致",
+    "record_form": "环节内容的字段不齐或多余（{detail}）",
+    "unit_missing": "链所属的单位不存在",
+    "void_unlinked": "记录标为作废但链上没有作废环节",
+    "year_differs": "编号年度与定稿时间不符",
+}
+
+
+class CannotVerify(Exception):
+    """Nothing can be said: the database cannot be opened or read, or is no logbook. The operator's to mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    ``unit`` is the unit's code, ``position`` that of the link (from 1; one past the last where a link is missing at
+    the end), ``entry_number`` the printed number it concerns or empty, ``what`` a key of WORDS, ``explanation`` the
+    Chinese sentence.
+    """
+
+    unit: str
+    position: int
+    entry_number: str
+    what: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitReport:
+    """One unit's book: ``links`` and finalized ``entries`` that were found good, the position and hash of the last
+    good link (what an anchor kept off the machine should note), and the first broken link or None."""
+
+    code: str
+    links: int
+    entries: int
+    head_hash: str
+    broken: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The verdict on all books. ``warnings`` are no breaks: nothing was altered, but less is protected."""
+
+    units: tuple[UnitReport, ...]
+    warnings: tuple[Finding, ...]
+
+    @property
+    def links(self) -> int:
+        """Good links in all books."""
+        return sum(unit.links for unit in self.units)
+
+    @property
+    def entries(self) -> int:
+        """Numbered entries behind those links."""
+        return sum(unit.entries for unit in self.units)
+
+    @property
+    def first_broken(self) -> Finding | None:
+        """The first broken link of the first unit that has one, or None: every book is whole."""
+        return next((unit.broken for unit in self.units if unit.broken is not None), None)
+
+    @property
+    def heads(self) -> dict[str, tuple[int, str]]:
+        """Unit code to (position, hash): the anchor to keep off the machine for the next verification."""
+        return {unit.code: (unit.links, unit.head_hash) for unit in self.units}
+
+
+def finding(what: str, *, unit: str, position: int, entry_number: str = "", detail: str | int = "") -> Finding:
+    """A finding with its sentence. Raises KeyError for a code without words."""
+    explanation = WORDS[what].format(detail=detail)
+    return Finding(unit=unit, position=position, entry_number=entry_number, what=what, explanation=explanation)

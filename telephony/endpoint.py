@@ -1,0 +1,331 @@
+"""The edge of the line: sockets, media, the book's writing thread, and the switchboard between them.
+
+It decides nothing. Each datagram, timer or finished task goes into the switchboard; what comes out is sent and
+performed before the next one is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from duty.domain.calls import CallEventKind, CallHappening, NewCall, RecordingFacts
+from duty.domain.transcripts import Speaker
+from duty.services.commands import DialCommand
+from telephony.actions import (
+    Action,
+    Announce,
+    Bridge,
+    FinishCommand,
+    MediaAddresses,
+    OpenCall,
+    PlayRingback,
+    Record,
+    ReleaseMedia,
+    ReportComponent,
+    ReportForward,
+    SetRemote,
+    StopPlaying,
+)
+from telephony.bookkeeper import Bookkeeper
+from telephony.bookwork import WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
+from telephony.media import MediaPlane
+from telephony.media_errors import MediaError, RecordingNotSealedError
+from telephony.media_session import MediaSession
+from telephony.playback import Playback
+from telephony.rtp.g711 import Samples
+from telephony.rtp.tones import ringback
+from telephony.sealing import SealedRecording
+from telephony.sip.flow import Flow
+from telephony.sockets import Sockets
+from telephony.switchboard import Instant, Switchboard
+
+_log = logging.getLogger(__name__)
+
+LOCAL_SILENCE_S = 20.0
+"""Silence from one side after which the book notes that its media are lost."""
+
+
+def instant() -> Instant:
+    """The present moment on both clocks."""
+    return Instant(monotonic=time.monotonic(), unix=time.time())
+
+
+class Endpoint:
+    """One duty line endpoint on one event loop. ``prompts`` are announcements by name, 8 kHz."""
+
+    def __init__(
+        self,
+        *,
+        switchboard: Switchboard,
+        media: MediaPlane,
+        book: Bookkeeper,
+        recordings_root: Path,
+        prompts: dict[str, Samples],
+        host: str,
+        port: int,
+        advertised_host: str,
+    ) -> None:
+        self._switchboard = switchboard
+        self._media = media
+        self._book = book
+        self._root = recordings_root
+        self._prompts = prompts
+        self.sockets = Sockets(
+            host=host, port=port, advertised_host=advertised_host, receive=self._receive, lost=self._lost
+        )
+        self._sessions: dict[str, MediaSession] = {}
+        self._playing: dict[str, list[Playback]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._perform: dict[type, Callable[[Any], None]] = {
+            OpenCall: self._open_call,
+            Record: self._record,
+            ReportForward: self._report_forward,
+            SetRemote: self._set_remote,
+            Bridge: self._bridge,
+            Announce: self._announce,
+            PlayRingback: self._play_ringback,
+            StopPlaying: self._stop_playing,
+            ReleaseMedia: self._release_media,
+            ReportComponent: self._report_component,
+            FinishCommand: self._finish_command,
+        }
+
+    async def open(self, bindings: list[dict[str, str | int | float]]) -> None:
+        """Bind the sockets and begin. Raises OSError when the address cannot be had."""
+        await self.sockets.open()
+        self._switchboard.start(bindings, instant())
+        self._flush()
+
+    async def close(self) -> None:
+        """End every call, let the goodbyes out, seal every recording."""
+        self._switchboard.shut_down(instant())
+        self._flush()
+        await asyncio.sleep(0.2)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.sockets.close()
+        await self._media.aclose()
+
+    def dial(self, command: DialCommand) -> None:
+        """The console asks for a call."""
+        self._switchboard.dial(
+            command_id=command.command_id, line_number=command.line_number, number=command.number, now=instant()
+        )
+        self._flush()
+
+    # Into the switchboard
+
+    def _receive(self, data: bytes, flow: Flow) -> None:
+        self._switchboard.receive(data, flow, instant())
+        self._flush()
+
+    def _lost(self, flow: Flow) -> None:
+        self._switchboard.transport_failed(flow, instant())
+        self._flush()
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self._switchboard.handle_timer(instant())
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send and perform until the switchboard wants nothing more, then set the alarm clock."""
+        while actions := self._switchboard.actions_to_perform():
+            self._send()
+            for action in actions:
+                self._act(action)
+        self._send()
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._switchboard.get_timer()
+        loop = asyncio.get_running_loop()
+        delay = None if due is None else max(0.0, due - time.monotonic())
+        self._timer = None if delay is None else loop.call_later(delay, self._timer_due)
+
+    def _send(self) -> None:
+        for data, flow in self._switchboard.packets_to_send():
+            self.sockets.send(data, flow)
+
+    def _act(self, action: Action) -> None:
+        try:
+            self._perform[type(action)](action)
+        except (MediaError, ValueError):
+            _log.exception("%s failed", type(action).__name__)
+
+    # What the switchboard wants
+
+    def _open_call(self, action: OpenCall) -> None:
+        now = datetime.now(UTC)
+        written = self._book.write(
+            WriteCall(
+                new=NewCall(
+                    call_id=action.call_id,
+                    line_number=action.line_number,
+                    direction=action.direction,
+                    caller_number=action.caller_number,
+                    callee_number=action.callee_number,
+                    caller_display=action.caller_display,
+                    trust=action.trust,
+                    sip_call_id=action.sip_call_id,
+                    source=action.source,
+                    arrived_at=now,
+                ),
+                command_id=action.command_id,
+            )
+        )
+        self._spawn(self._opened(action, now, written))
+
+    async def _opened(self, action: OpenCall, now: datetime, written: Future[None]) -> None:
+        await asyncio.wrap_future(written)
+        try:
+            session = self._media.open(action.call_id, started_at=now)
+        except (MediaError, OSError) as error:
+            _log.error("no media for call %s: %s", action.call_id, error)
+            self._book.write(WriteNoRecording(call_id=action.call_id))
+            self._switchboard.call_not_opened(action.call_id, f"no_media: {error}", instant())
+            self._flush()
+            return
+        self._listen(action.call_id, session)
+        session.start_recording()
+        self._sessions[action.call_id] = session
+        addresses = MediaAddresses(caller=session.address(Speaker.CALLER), officer=session.address(Speaker.OFFICER))
+        self._switchboard.call_opened(action.call_id, addresses, instant())
+        self._flush()
+
+    def _listen(self, call_id: str, session: MediaSession) -> None:
+        def digit(speaker: Speaker, digit: str, duration_ms: int) -> None:
+            self._note(call_id, CallEventKind.DTMF, by=speaker.value, digit=digit, duration_ms=duration_ms)
+
+        def silence(speaker: Speaker, seconds: float) -> None:
+            self._note(call_id, CallEventKind.MEDIA_LOST, by=speaker.value, seconds=round(seconds, 1))
+
+        def tone(speaker: Speaker, name: str) -> None:
+            self._note(call_id, CallEventKind.FAX_DETECTED, by=speaker.value, tone=name)
+
+        session.on_dtmf, session.on_silence, session.on_tone = digit, silence, tone
+        session.silence_after_s = LOCAL_SILENCE_S
+
+    def _note(self, call_id: str, kind: CallEventKind, **data: str | int | float) -> None:
+        self._book.write(CallHappening(call_id=call_id, kind=kind, at=datetime.now(UTC), data=dict(data)))
+
+    def _record(self, action: Record) -> None:
+        self._book.write(
+            CallHappening(
+                call_id=action.call_id,
+                kind=action.kind,
+                at=datetime.now(UTC),
+                outcome=action.outcome,
+                data=action.data,
+            )
+        )
+
+    def _report_forward(self, action: ReportForward) -> None:
+        self._book.write(
+            WriteForward(
+                call_id=action.call_id,
+                line_number=action.line_number,
+                way=action.way.value,
+                target=action.target,
+                source=action.source,
+                raw_hex=action.raw.hex(),
+                at=datetime.now(UTC),
+            )
+        )
+
+    def _set_remote(self, action: SetRemote) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is not None:
+            session.set_remote(action.speaker, action.target, latch=True)
+
+    def _bridge(self, action: Bridge) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is not None:
+            session.bridge()
+
+    def _announce(self, action: Announce) -> None:
+        session = self._sessions.get(action.call_id)
+        samples = self._prompts.get(action.prompt)
+        if session is None or samples is None:
+            self._switchboard.announcement_ended(action.call_id, instant())
+            return
+        playback = session.play(Speaker.CALLER, samples, announcement=action.prompt)
+        self._playing.setdefault(action.call_id, []).append(playback)
+        playback.done.add_done_callback(lambda done: self._announced(action.call_id, done))
+
+    def _announced(self, call_id: str, done: asyncio.Future[bool]) -> None:
+        if not done.cancelled() and done.result():
+            self._switchboard.announcement_ended(call_id, instant())
+            self._flush()
+
+    def _play_ringback(self, action: PlayRingback) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is not None:
+            self._playing.setdefault(action.call_id, []).append(session.play(action.speaker, ringback(), loop=True))
+
+    def _stop_playing(self, action: StopPlaying) -> None:
+        for playback in self._playing.pop(action.call_id, []):
+            playback.stop()
+
+    def _release_media(self, action: ReleaseMedia) -> None:
+        self._stop_playing(StopPlaying(call_id=action.call_id))
+        session = self._sessions.pop(action.call_id, None)
+        self._spawn(self._seal(action.call_id, session))
+
+    async def _seal(self, call_id: str, session: MediaSession | None) -> None:
+        try:
+            sealed = await session.close() if session is not None else None
+        except RecordingNotSealedError as error:
+            _log.error("%s", error)
+            return
+        if sealed is None:
+            self._book.write(WriteNoRecording(call_id=call_id))
+        else:
+            self._book.write(facts_of(sealed, self._root))
+
+    def _report_component(self, action: ReportComponent) -> None:
+        self._book.write(
+            WriteComponent(
+                line_number=action.line_number,
+                kind=action.kind,
+                name=action.name,
+                state=action.state,
+                reason=action.reason,
+                bindings=None if action.bindings is None else list(action.bindings),
+            )
+        )
+
+    def _finish_command(self, action: FinishCommand) -> None:
+        self._book.write(WriteCommandEnd(command_id=action.command_id, result=action.result))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the endpoint failed", exc_info=error)
+
+
+def facts_of(sealed: SealedRecording, root: Path, *, salvaged: bool = False) -> RecordingFacts:
+    """What the book keeps of a sealed recording; its path is relative to the recordings root."""
+    return RecordingFacts(
+        call_id=sealed.call_id,
+        path=str(sealed.wav_path.relative_to(root)),
+        sha256=sealed.wav_sha256,
+        seconds=sealed.seconds,
+        samples=sealed.samples,
+        gaps=tuple((speaker.value, first, length) for speaker, gaps in sealed.gaps.items() for first, length in gaps),
+        damage=sealed.damaged,
+        salvaged=salvaged,
+    )

@@ -1,0 +1,52 @@
+"""After a crash: calls the process left open are closed in the book, and what was recorded of them is sealed."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from duty.domain.calls import CallEventKind, CallHappening, Outcome
+from duty.services.callbook import CallBook
+from duty.services.recordings import Recordings
+from telephony.endpoint import facts_of
+from telephony.media_errors import NotARecordingError, RecordingNotSealedError
+from telephony.sealing import salvage
+
+_log = logging.getLogger(__name__)
+
+
+def close_unfinished(calls: CallBook) -> int:
+    """End every call that is still open in the book; how many there were."""
+    unfinished = calls.unfinished()
+    for call_id in unfinished:
+        calls.record(
+            CallHappening(
+                call_id=call_id,
+                kind=CallEventKind.ENDED,
+                at=datetime.now(UTC),
+                outcome=Outcome.INTERRUPTED,
+                data={"reason": "process_killed"},
+            )
+        )
+    return len(unfinished)
+
+
+def seal_unsealed(recordings: Recordings, root: Path) -> int:
+    """Seal every recording of an ended call that is not sealed; how many were saved. One that the disk refuses is
+    tried again at the next start."""
+    saved = 0
+    for call_id in recordings.unsealed():
+        directory = next(root.glob(f"*/*/*/{call_id}"), None)
+        try:
+            if directory is None:
+                raise NotARecordingError(call_id)
+            sealed = salvage(directory)
+        except NotARecordingError:
+            recordings.none_made(call_id)
+        except RecordingNotSealedError as error:
+            _log.error("%s", error)
+        else:
+            recordings.seal(facts_of(sealed, root, salvaged=True))
+            saved += 1
+    return saved

@@ -1,0 +1,212 @@
+"""The telephony process: settings in, a running endpoint out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets as chance
+import signal
+import socket
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from config.secrets import Secrets
+from config.settings import LineSettings, Settings
+from duty.domain.happenings import AlarmKind, Severity
+from duty.domain.numbers import NumberPlan
+from duty.domain.times import utc_now
+from duty.services.alarms import Alarms
+from duty.services.callbook import CallBook
+from duty.services.commands import Commands
+from duty.services.lines import Lines
+from duty.services.recordings import Recordings
+from duty.store.database import Store
+from telephony import salvage
+from telephony.bookkeeper import Bookkeeper, Spool
+from telephony.bookwork import BookWriter
+from telephony.endpoint import Endpoint, facts_of
+from telephony.line import LineProfile, TrunkProfile
+from telephony.livefeed import LiveFeed
+from telephony.media import MediaPlane
+from telephony.prompts import prompt_file, shipped_prompt
+from telephony.rtp.g711 import Samples
+from telephony.sealing import SealedRecording
+from telephony.sip.authentication import Account
+from telephony.sip.digest import ha1
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.flow import Flow
+from telephony.sip.uri import SipUri, parse_uri
+from telephony.switchboard import Switchboard, TrunkRoute
+
+_log = logging.getLogger(__name__)
+
+COMMAND_POLL_S = 0.2
+STORE_PATIENCE_S = 3.0
+
+
+def run(settings: Settings, secrets: Secrets) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError when the address cannot be had."""
+    asyncio.run(_serve(settings, secrets))
+
+
+async def _serve(settings: Settings, secrets: Secrets) -> None:
+    store = Store(settings.store_url, patience_s=STORE_PATIENCE_S)
+    plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+    calls, recordings = CallBook(store, utc_now, plan), Recordings(store, utc_now)
+    lines, commands = Lines(store, utc_now), Commands(store, utc_now)
+    alarms = Alarms(store, utc_now)
+    writer = BookWriter(calls=calls, recordings=recordings, lines=lines, commands=commands)
+    book = Bookkeeper(
+        writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
+    )
+    book.replay_now()
+    interrupted = salvage.close_unfinished(calls)
+    saved = salvage.seal_unsealed(recordings, settings.data.recordings)
+    if interrupted or saved:
+        _log.warning("after a crash: %d calls closed, %d recordings saved", interrupted, saved)
+    book.start()
+    endpoint = _endpoint(settings, secrets, book, recordings)
+    bindings = [binding for kept in lines.bindings().values() for binding in kept]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await endpoint.open(bindings)
+    polling = loop.create_task(_poll_commands(endpoint, commands))
+    await stop.wait()
+    polling.cancel()
+    await endpoint.close()
+    await asyncio.to_thread(book.close)
+    store.close()
+
+
+def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper, recordings: Recordings) -> Endpoint:
+    root = settings.data.recordings
+    root.mkdir(parents=True, exist_ok=True)
+
+    def late(sealed: SealedRecording) -> None:
+        recordings.seal(facts_of(sealed, root))
+
+    media = MediaPlane(
+        bind_host=settings.sip.host,
+        advertised_host=settings.sip.contact_host,
+        port_range=(settings.sip.rtp_first_port, settings.sip.rtp_last_port),
+        recordings_root=root,
+        live=LiveFeed(settings.data.live_socket, clock=asyncio.get_running_loop().time),
+        on_late_seal=late,
+    )
+    switchboard = Switchboard(
+        lines=[profile(line) for line in settings.lines],
+        accounts=_accounts(settings, secrets),
+        trunks=_trunks(settings),
+        realm=settings.sip.realm,
+        secret=bytes.fromhex(secrets.sip_secret),
+        token=lambda: chance.token_hex(16),
+        chance=random.random,
+    )
+    return Endpoint(
+        switchboard=switchboard,
+        media=media,
+        book=book,
+        recordings_root=root,
+        prompts=_prompts(settings),
+        host=settings.sip.host,
+        port=settings.sip.port,
+        advertised_host=settings.sip.contact_host,
+    )
+
+
+def profile(line: LineSettings) -> LineProfile:
+    """A line's settings as telephony's values, with the shipped forwarding codes."""
+    codes = tomllib.loads(resources.files("config").joinpath("forwarding_codes.toml").read_text("utf-8"))
+    trunk = None
+    if line.trunk is not None:
+        trunk = TrunkProfile(
+            registrar=line.trunk.registrar,
+            username=line.trunk.username,
+            password=line.trunk.password,
+            peers=line.trunk.peers,
+        )
+    return LineProfile(
+        number=line.number,
+        name=line.name,
+        extensions=tuple(phone.extension for phone in line.phones),
+        max_calls=line.max_calls,
+        when_busy=line.when_busy,
+        ring_seconds=line.ring_seconds,
+        no_answer=line.no_answer,
+        trunk=trunk,
+        forwarding_codes=(*codes["codes"], *line.forwarding_codes),
+    )
+
+
+def _accounts(settings: Settings, secrets: Secrets) -> dict[str, Account]:
+    accounts = {}
+    for line in settings.lines:
+        for phone in line.phones:
+            password = secrets.phone_password(settings, phone.extension)
+            hashes = {
+                algorithm: ha1(phone.extension, settings.sip.realm, password, algorithm)
+                for algorithm in ("MD5", "SHA-256")
+            }
+            accounts[phone.extension] = Account(user=phone.extension, ha1=hashes, networks=phone.networks)
+    return accounts
+
+
+def _trunks(settings: Settings) -> dict[str, TrunkRoute]:
+    """The PBX of each line, resolved. A name that does not resolve leaves the line without a way out, and says so."""
+    routes = {}
+    for line in settings.lines:
+        if line.trunk is None or not line.trunk.registrar:
+            continue
+        try:
+            routes[line.number] = _route(line.trunk.registrar, settings)
+        except (RemoteProtocolError, OSError) as error:
+            _log.error("the trunk of line %s cannot be used: %s", line.number, error)
+    return routes
+
+
+def _route(registrar: str, settings: Settings) -> TrunkRoute:
+    uri = parse_uri(registrar)
+    if not isinstance(uri, SipUri):
+        raise RemoteProtocolError(400, "a trunk's registrar is a sip: URI")
+    port = uri.port or 5060
+    family, _, _, _, address = socket.getaddrinfo(uri.host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise OSError(f"no address for {uri.host}")
+    sockets_local = (settings.sip.contact_host, settings.sip.port)
+    transport = (uri.param("transport") or "udp").upper()
+    flow = Flow(transport="TCP" if transport == "TCP" else "UDP", remote=(str(address[0]), port), local=sockets_local)
+    return TrunkRoute(flow=flow, domain=f"{uri.host}:{uri.port}" if uri.port else uri.host)
+
+
+def _prompts(settings: Settings) -> dict[str, Samples]:
+    prompts = {name: shipped_prompt(name) for name in ("no_answer", "busy")}
+    for line in settings.lines:
+        if line.announcement:
+            prompts["no_answer"] = prompt_file(Path(line.announcement))
+    return prompts
+
+
+def _store_trouble(alarms: Alarms, troubled: bool) -> None:
+    """The database is back: say that it was away. While it is away nothing can be written, only logged."""
+    if troubled:
+        _log.critical("the database cannot be reached; calls go on and are kept in the spool")
+        return
+    _log.warning("the database is back; the spool is written")
+    alarms.report(AlarmKind.STORE_RECOVERED, Severity.WARNING, subject="store")
+
+
+async def _poll_commands(endpoint: Endpoint, commands: Commands) -> None:
+    while True:
+        try:
+            command = await asyncio.to_thread(commands.take)
+        except Exception:  # noqa: BLE001 - the edge: a failing store must not stop the line
+            _log.exception("commands cannot be read")
+            command = None
+        if command is not None:
+            endpoint.dial(command)
+        else:
+            await asyncio.sleep(COMMAND_POLL_S)

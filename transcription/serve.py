@@ -1,0 +1,102 @@
+"""The transcription process: waiting recordings on one thread, live captions on others, at low priority, so that
+decoding never takes the processor from an RTP packet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import Settings
+from duty.domain.times import utc_now
+from duty.services.alarms import Alarms
+from duty.services.captions import show_caption
+from duty.services.recordings import Recordings
+from duty.store.database import Store
+from transcription.choose import choose_streaming, load
+from transcription.engine import StreamingEngine
+from transcription.errors import TranscriptionError
+from transcription.lexicon import load_lexicon
+from transcription.live import LiveCaption, LiveCaptions
+from transcription.live import serve as serve_captions
+from transcription.model_store import installed
+from transcription.worker import Place, Worker
+
+_log = logging.getLogger(__name__)
+
+NICENESS = 10
+PARTIAL_EVERY_S = 0.4
+MODEL_LOOK_S = 5.0
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    os.nice(NICENESS)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store = Store(settings.store_url)
+    worker = Worker(
+        recordings=Recordings(store, utc_now),
+        alarms=Alarms(store, utc_now),
+        place=Place(recordings=settings.data.recordings, models=settings.data.models),
+        lexicon=load_lexicon(),
+        wanted=settings.transcription.engine,
+        threads=settings.transcription.threads,
+    )
+    captions = threading.Thread(target=_captions, args=(settings, store, stop), name="captions", daemon=True)
+    captions.start()
+    worker.run(stop)
+    captions.join(10.0)
+    store.close()
+
+
+def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
+    """Live captions as soon as a streaming model is installed."""
+    while not stop.is_set():
+        choice = choose_streaming(settings.transcription.engine, installed(settings.data.models))
+        if choice.model is None:
+            stop.wait(MODEL_LOOK_S)
+            continue
+        try:
+            engine = load(choice.model)
+            if isinstance(engine, StreamingEngine):
+                writer = CaptionWriter(store)
+                serve_captions(settings.data.live_socket, LiveCaptions(engine, writer.write), stop)
+        except (TranscriptionError, OSError):
+            _log.exception("live captions stopped")
+            stop.wait(MODEL_LOOK_S)
+
+
+class CaptionWriter:
+    """Puts captions into the outbox: every final one, of the partial ones a few a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._last: dict[tuple[str, str], float] = {}
+
+    def write(self, caption: LiveCaption) -> None:
+        """Write one caption; a store that fails costs this caption only."""
+        key = (caption.call_id, caption.speaker.value)
+        now = time.monotonic()
+        if not caption.final and now - self._last.get(key, -PARTIAL_EVERY_S) < PARTIAL_EVERY_S:
+            return
+        if caption.final:
+            self._last.pop(key, None)
+        else:
+            self._last[key] = now
+        try:
+            show_caption(
+                self._store,
+                at=utc_now(),
+                call_id=caption.call_id,
+                speaker=caption.speaker.value,
+                text=caption.text,
+                final=caption.final,
+            )
+        except SQLAlchemyError as error:
+            _log.warning("a caption could not be written: %s", error)
