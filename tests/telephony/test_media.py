@@ -371,7 +371,7 @@ async def test_on_hold_nobody_hears_and_everything_is_recorded(room: Room) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"direction": "sendonly"}, {"direction": "inactive"}, {"host": "0.0.0.0"}, {"port": 0}]
+    "change", [{"direction": "recvonly"}, {"direction": "inactive"}, {"host": "0.0.0.0"}, {"port": 0}]
 )
 async def test_a_remote_that_wants_nothing_gets_nothing_but_is_recorded(room: Room, change: dict[str, object]) -> None:
     caller, officer = await room.peer(Speaker.CALLER), await room.peer(Speaker.OFFICER)

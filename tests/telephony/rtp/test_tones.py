@@ -17,8 +17,7 @@ def pitch(samples: Samples) -> float:
 
 
 @pytest.mark.parametrize(("tone", "on_s", "off_s"), [(tones.ringback, 1.0, 4.0), (tones.busy, 0.35, 0.35)])
-def test_call_progress_tones_have_the_chinese_cadence(
-    tone: Callable[[], Samples], on_s: float, off_s: float) -> None:
+def test_call_progress_tones_have_the_chinese_cadence(tone: Callable[[], Samples], on_s: float, off_s: float) -> None:
     samples = tone()
     assert samples.size == round((on_s + off_s) * 8000)
     assert pitch(samples[: round(on_s * 8000)]) == pytest.approx(450, abs=2)
