@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
@@ -116,7 +116,6 @@ def test_any_bytes_are_read_or_refused(data):
     read(INVITE.replace(b"Timestamp: 54", data))
 
 
-@settings(max_examples=300)
 @given(MESSAGES, st.data())
 def test_mutated_messages_are_read_or_refused(message, data):
     octets = bytearray(message.serialize())
