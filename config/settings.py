@@ -63,6 +63,7 @@ class SipSettings(_Section):
     port: int = Field(ge=1, le=65535)
     advertised_host: str
     realm: str
+    digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = Field(min_length=1)
     rtp_first_port: int = Field(ge=1024, le=65535)
     rtp_last_port: int = Field(ge=1024, le=65535)
 

@@ -82,6 +82,7 @@ class Endpoint:
         )
         self._sessions: dict[str, MediaSession] = {}
         self._playing: dict[str, list[Playback]] = {}
+        self._talking: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._perform: dict[type, Callable[[Any], None]] = {
@@ -206,7 +207,8 @@ class Endpoint:
             self._note(call_id, CallEventKind.DTMF, by=speaker.value, digit=digit, duration_ms=duration_ms)
 
         def silence(speaker: Speaker, seconds: float) -> None:
-            self._note(call_id, CallEventKind.MEDIA_LOST, by=speaker.value, seconds=round(seconds, 1))
+            if call_id in self._talking:
+                self._note(call_id, CallEventKind.MEDIA_LOST, by=speaker.value, seconds=round(seconds, 1))
 
         def tone(speaker: Speaker, name: str) -> None:
             self._note(call_id, CallEventKind.FAX_DETECTED, by=speaker.value, tone=name)
@@ -249,6 +251,7 @@ class Endpoint:
     def _bridge(self, action: Bridge) -> None:
         session = self._sessions.get(action.call_id)
         if session is not None:
+            self._talking.add(action.call_id)
             session.bridge()
 
     def _announce(self, action: Announce) -> None:
@@ -277,6 +280,7 @@ class Endpoint:
 
     def _release_media(self, action: ReleaseMedia) -> None:
         self._stop_playing(StopPlaying(call_id=action.call_id))
+        self._talking.discard(action.call_id)
         session = self._sessions.pop(action.call_id, None)
         self._spawn(self._seal(action.call_id, session))
 

@@ -105,6 +105,7 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper, recordings
         secret=bytes.fromhex(secrets.sip_secret),
         token=lambda: chance.token_hex(16),
         chance=random.random,
+        algorithms=settings.sip.digest_algorithms,
     )
     return Endpoint(
         switchboard=switchboard,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from duty.domain.calls import CallEventKind, Outcome
 from telephony import guard
@@ -19,6 +19,7 @@ from telephony.leg import ALLOW, ClientLeg, Credentials, Leg
 from telephony.line import LineProfile, PhoneTarget, within
 from telephony.outbound import CallBack, OutboundCall, Route
 from telephony.sip.authentication import Account, Challenged
+from telephony.sip.bindings import Binding
 from telephony.sip.dialog import DialogKey, dialog_key
 from telephony.sip.digest import Nonces
 from telephony.sip.errors import RemoteProtocolError
@@ -105,9 +106,10 @@ class Switchboard:
         token: Callable[[], str],
         chance: Callable[[], float],
         timers: Timers | None = None,
+        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
     ) -> None:
         self.layer = TransactionLayer(timers=timers, rng=token)
-        self.registrar = Registrar(accounts, realm, Nonces(secret))
+        self.registrar = Registrar(accounts, realm, Nonces(secret), algorithms=algorithms)
         self._wire = LayerWire(self.layer, token)
         self._lines = {line.number: line for line in lines}
         self._line_of = {extension: line for line in lines for extension in line.extensions}
@@ -538,7 +540,7 @@ class Switchboard:
             PhoneTarget(
                 extension=extension,
                 uri=binding.uri,
-                flow=binding.flow,
+                flow=_way_to(binding),
                 hosts=tuple({binding.flow.remote[0], _host(binding.address.uri)}),
             )
             for extension in line.extensions
@@ -644,6 +646,15 @@ class Switchboard:
                 raw=event.request.serialize(),
             )
         )
+
+
+def _way_to(binding: Binding) -> Flow:
+    """How a phone is reached: at the port of its contact where that names the address the registration came from, else
+    back through the flow itself, since a NAT stands between (RFC 5626 section 3)."""
+    uri = binding.address.uri
+    if binding.flow.reliable or not isinstance(uri, SipUri) or _host(uri) != binding.flow.remote[0]:
+        return binding.flow
+    return replace(binding.flow, remote=(binding.flow.remote[0], uri.port or 5060))
 
 
 def _user(uri: Uri) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import phonenumbers
 
-_EXTENSION = re.compile(r"(?<=[0-9])\s*(?:转|ext\.?|;ext=|,|;|#|分机)\s*([0-9]{1,6})$", re.IGNORECASE)
-_HYPHENED = re.compile(r"(?:\+?86-?)?(?:\(?0?[0-9]{2,3}\)?-?)?[2-8][0-9]{6,7}-([0-9]{1,6})")
-"""0371-22595110-801: a third group after a whole local number is the extension."""
-_NOISE = re.compile(r"[\s\-‐—().]+")
+_EXTENSION = re.compile(r"(\+?[0-9]+)(?:转|分机|ext|;ext=|,|;|#)([0-9]{1,6})", re.IGNORECASE)
+_HYPHENED = re.compile(r"(?<=[0-9])-([0-9]{1,6})$")
+_WHOLE = re.compile(r"(?:\+?86-?)?(?:0?[0-9]{2,3}-?)?[2-8][0-9]{6,7}")
+_DASHES = str.maketrans("‐‑–—―", "-----")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +28,26 @@ def normalise(number: str, plan: NumberPlan) -> str:
     A local number gets the plan's area code; +86, 0086 and a leading 0 before a mobile number (as some carriers
     deliver it) are understood. An empty text means the number was withheld.
     """
-    text = unicodedata.normalize("NFKC", number).strip()
-    extension = ""
-    if found := _EXTENSION.search(text) or _HYPHENED.fullmatch(re.sub(r"\s|‐|—", lambda c: c[0].strip() and "-", text)):
-        extension, text = found.group(1), text[: -len(found.group(1))].rstrip()
-        text = re.sub(r"[^0-9]+$", "", text)
-    digits = _NOISE.sub("", text)
+    digits, extension = _split(number)
     if not re.fullmatch(r"\+?[0-9*#]+", digits):
         return ""
     if len(digits) in plan.extension_digits and not digits.startswith("+"):
         return digits
     parsed = _as_e164(digits, plan)
     return f"{parsed};ext={extension}" if extension else parsed
+
+
+def _split(number: str) -> tuple[str, str]:
+    """The bare number and its extension, full-width forms made plain, blanks, brackets and dashes taken out.
+
+    In 0371-22595110-801 the last group is an extension because a whole local number stands before it.
+    """
+    text = re.sub(r"[\s().]", "", unicodedata.normalize("NFKC", number).translate(_DASHES))
+    if (found := _HYPHENED.search(text)) and _WHOLE.fullmatch(text[: found.start()]):
+        return text[: found.start()].replace("-", ""), found[1]
+    text = text.replace("-", "")
+    found = _EXTENSION.fullmatch(text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 def _as_e164(digits: str, plan: NumberPlan) -> str:
@@ -51,6 +59,12 @@ def _as_e164(digits: str, plan: NumberPlan) -> str:
         digits = "+" + digits
     elif re.fullmatch(r"[2-8][0-9]{6,7}", digits):
         digits = plan.area_code + digits
+    formatted = _formatted(digits)
+    # Nonsense like 000000000 loses a digit each time it is formatted; it stays as it came.
+    return formatted if _formatted(formatted) == formatted else digits
+
+
+def _formatted(digits: str) -> str:
     try:
         parsed = phonenumbers.parse(digits, "CN")
     except phonenumbers.NumberParseException:

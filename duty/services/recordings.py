@@ -1,7 +1,8 @@
 """Recordings and their transcription: the job is the recording row's own state, so a killed worker loses nothing.
 
 States: ``open`` while the call lives, ``none`` when no media came, then ``waiting`` → ``running`` → ``done``,
-or ``set_aside`` after too many attempts. A worker holds a lease; when it dies the lease runs out and another takes it.
+or ``set_aside`` after too many attempts. The recording of a call nobody answered is only ``kept``: what is on it is our
+announcement. A worker holds a lease; when it dies the lease runs out and another takes it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class Recordings:
             )
             row.gaps = [list(gap) for gap in facts.gaps]
             row.damage, row.salvaged, row.sealed_at = facts.damage, facts.salvaged, now
-            row.state, row.due_at = "waiting", now
+            answered = call.answered_at is not None
+            row.state, row.due_at = ("waiting", now) if answered else ("kept", None)
             if facts.salvaged:
                 session.add(CallEventRow(call_id=call.id, at=now, kind=CallEventKind.SALVAGED.value, data={}))
             if facts.damage:
@@ -215,7 +217,7 @@ class Recordings:
         with self._store.writing() as session:
             for call_id in call_ids:
                 row, call = _recording(session, call_id)
-                if row.state in ("done", "set_aside"):
+                if row.state in ("done", "set_aside", "kept"):
                     row.state, row.due_at, row.attempts, row.last_error = "waiting", now, 0, ""
                     tell(
                         session,
