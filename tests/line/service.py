@@ -1,0 +1,253 @@
+"""A private instance of the real service for one test module: its own data, free ports, its own process.
+
+``Service`` runs either the telephony process alone (``dutyline process telephony``) or the whole (``dutyline serve``).
+Nothing is replaced: SIP and RTP on real sockets, SQLite on a real disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from config.secrets import Secrets
+from config.settings import Settings, load
+from dutyline.first_start import prepare
+from dutyline.supervisor import pids
+from tests.peers.ports import Address, free_block, free_port
+
+HOST = "127.0.0.1"
+_RTP_PORTS = 200
+_START_LIMIT_S = 30.0
+_STOP_LIMIT_S = 20.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ServiceError(AssertionError):
+    """The service did not start or stop; the text holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """The PBX of a line, as the settings name it."""
+
+    registrar: Address
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line as a test wants it; see the settings for what each value means."""
+
+    number: str
+    phones: tuple[str, ...] = ()
+    max_calls: int = 2
+    when_busy: Literal["queue", "busy"] = "queue"
+    ring_seconds: float = 20.0
+    no_answer: Literal["announcement", "hangup"] = "announcement"
+    announcement: Path | None = None
+    trunk: Trunk | None = None
+
+    def toml(self) -> str:
+        """The line's part of a settings file."""
+        values: dict[str, str | int | float] = {
+            "number": self.number,
+            "name": "值班专线",
+            "unit": "LT",
+            "max_calls": self.max_calls,
+            "when_busy": self.when_busy,
+            "ring_seconds": self.ring_seconds,
+            "no_answer": self.no_answer,
+            "announcement": str(self.announcement or ""),
+        }
+        parts = ["[[lines]]", *_pairs(values)]
+        if not self.phones:
+            parts.append("phones = []")
+        if self.trunk is not None:
+            host, port = self.trunk.registrar
+            account = {"username": self.trunk.username, "password": self.trunk.password}
+            parts += ["[lines.trunk]", *_pairs({"registrar": f"sip:{host}:{port}", **account})]
+        for extension in self.phones:
+            parts += ["[[lines.phones]]", *_pairs({"extension": extension})]
+        return "\n".join(parts) + "\n"
+
+
+def _pairs(values: dict[str, str | int | float]) -> list[str]:
+    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+
+
+@dataclass(slots=True)
+class Service:
+    """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all three processes."""
+
+    root: Path
+    lines: tuple[Line, ...]
+    whole: bool = False
+    models: Path | None = None
+    recordings_on: Path | None = None
+    engine: str = "auto"
+    port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
+    settings: Settings = field(init=False)
+    secrets: Secrets = field(init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        rtp = free_block(_RTP_PORTS)
+        data = self.root / "data"
+        file = self.root / "settings.toml"
+        parts = [
+            *("[data]", *_pairs({"dir": str(data)})),
+            *("[web]", *_pairs({"port": self.web_port})),
+            *("[sip]", *_pairs({"host": HOST, "port": self.port})),
+            'digest_algorithms = ["MD5"]',
+            *_pairs({"rtp_first_port": rtp, "rtp_last_port": rtp + _RTP_PORTS - 1}),
+            *("[transcription]", *_pairs({"engine": self.engine, "threads": 2})),
+        ]
+        file.write_text("\n".join(parts) + "\n" + "\n".join(line.toml() for line in self.lines), encoding="utf-8")
+        self.settings = load(file)
+        data.mkdir(parents=True, exist_ok=True)
+        if self.models is not None:
+            (data / "models").symlink_to(self.models)
+        if self.recordings_on is not None:
+            (data / "recordings").symlink_to(self.recordings_on)
+        self.secrets = prepare(self.settings).secrets
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    @property
+    def address(self) -> Address:
+        """Where the line listens."""
+        return HOST, self.port
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.settings.data.dir
+
+    def password(self, extension: str) -> str:
+        """What a desk phone registers with."""
+        return self.secrets.phone_password(self.settings, extension)
+
+    def start(self) -> None:
+        """Start and wait until the line answers OPTIONS. Raises ServiceError."""
+        command = ["serve"] if self.whole else ["process", "telephony"]
+        with (self.root / "service.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dutyline", *command, "--config", str(self.root / "settings.toml")],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=_ROOT,
+                env=os.environ | {"PYTHONPATH": str(_ROOT)},
+            )
+        self.wait(self.answers, "the line does not answer OPTIONS", _START_LIMIT_S)
+
+    def answers(self) -> bool:
+        """Whether the line answers OPTIONS now."""
+        return b"SIP/2.0 200" in ask(self.address, options(self.address), timeout_s=0.2)
+
+    def pid(self, name: str = "telephony") -> int:
+        """The process id of one of the service's processes."""
+        if not self.whole:
+            return self._running.pid
+        return pids(self.data / "run").get(name, 0)
+
+    def kill(self, name: str = "telephony") -> int:
+        """SIGKILL one process; its id."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        if not self.whole:
+            self._running.wait()
+        return pid
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status. Raises ServiceError when it does not end in time."""
+        process = self._running
+        process.terminate()
+        try:
+            status = process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise ServiceError(f"the service does not stop\n{self.log()[-3000:]}") from None
+        self.end()
+        return status
+
+    def end(self) -> None:
+        """Make sure that nothing of it runs any more; a telephony process that was never asked to stop is asked."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def wait(self, done: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+        """Wait until ``done``. Raises ServiceError with ``what`` and the log when it does not come."""
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline or self._running.poll() is not None:
+                raise ServiceError(f"{what}\n{self.log()[-3000:]}")
+            time.sleep(0.03)
+
+    def log(self) -> str:
+        """What the service said."""
+        file = self.root / "service.log"
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServiceError("the service is not started")
+        return self._process
+
+
+def options(to: Address) -> bytes:
+    """An OPTIONS request as a PBX sends it to see whether we live (RFC 3261 11)."""
+    unique = os.urandom(6).hex()
+    return (
+        f"OPTIONS sip:{to[0]}:{to[1]} SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{unique};rport\r\n"
+        "Max-Forwards: 70\r\n"
+        f"From: <sip:probe@127.0.0.1>;tag={unique}\r\n"
+        f"To: <sip:{to[0]}:{to[1]}>\r\n"
+        f"Call-ID: {unique}\r\n"
+        "CSeq: 1 OPTIONS\r\n"
+        "Content-Length: 0\r\n\r\n"
+    ).encode()
+
+
+def ask(to: Address, datagram: bytes, *, timeout_s: float) -> bytes:
+    """The first datagram that comes back; empty when none does in time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        probe.settimeout(timeout_s)
+        probe.sendto(datagram, to)
+        try:
+            return probe.recv(65535)
+        except OSError:
+            return b""
