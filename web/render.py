@@ -40,7 +40,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.globals.update(t=catalogue, Right=Right, navigation=NAVIGATION, happening=self._happening)
-        for name in ("moment", "minute", "clock", "official", "iso", "length", "position", "confidence", "person"):
+        for name in ("moment", "minute", "clock", "official", "iso", "position", "confidence", "person"):
             self._environment.filters[name] = getattr(words, name)
         self._environment.globals["between"] = words.between
         self._environment.globals["reason"] = lambda code: words.reason(catalogue, code)

@@ -58,13 +58,14 @@ def listing(house: Services, actor: Actor, path: str, query: Mapping[str, str]) 
 @router.get("/calls/{call_id}")
 def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLResponse:
     """One call."""
+    last_event = house.outbox.last_id()
     dossier = house.calls.dossier(actor, call_id)
     entries = dossier.entries if actor.may(Right.SEE_LOGBOOK, dossier.call.unit_id) else []
     draft = next((entry for entry in reversed(entries) if entry.state == EntryState.DRAFT), None)
     return render(
         request,
         "screens/call.html",
-        last_event=house.outbox.last_id(),
+        last_event=last_event,
         entries=entries,
         bench=workbench(house, actor, draft, dossier) if draft is not None else None,
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),

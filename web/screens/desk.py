@@ -21,8 +21,9 @@ GOOD_STATES = frozenset({"registered", "reachable"})
 @router.get("/desk")
 def desk(request: Request, house: House, actor: Acting) -> HTMLResponse:
     """The whole screen."""
+    last_event = house.outbox.last_id()
     context = {name: value for part in _PARTS.values() for name, value in part(house, actor).items()}
-    return render(request, "screens/desk.html", last_event=house.outbox.last_id(), **context)
+    return render(request, "screens/desk.html", last_event=last_event, **context)
 
 
 @router.get("/desk/{part}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from duty.domain.chain import LinkKind
 from duty.domain.entries import Category, EntryState
 from duty.domain.errors import Refused
 from duty.domain.rights import Actor, Right
@@ -90,11 +92,21 @@ def _shown(house: Services, actor: Actor, row: EntryRow) -> dict[str, Any]:
         "first": first,
         "current": current,
         "history": {name: _history(name, first[name], row.amendments) for name in ORDER},
+        "void_facts": _void_facts(row),
         "officer_names": house.calls.officer_names(),
         "may_amend": row.state == EntryState.FINALIZED and actor.may(Right.AMEND, row.unit_id),
         "may_print": actor.may(Right.PRINT, row.unit_id),
         "may_see_call": row.call_id is not None and actor.may(Right.SEE_CALLS, row.unit_id),
     }
+
+
+def _void_facts(row: EntryRow) -> tuple[str, str]:
+    """Who voided the entry and why, as the chain has it."""
+    for link in row.links:
+        if link.kind == LinkKind.VOID:
+            record = json.loads(link.payload)["record"]
+            return str(record["by"]), str(record["reason"])
+    return "", ""
 
 
 def _history(name: str, first: str, amendments: list[AmendmentRow]) -> list[str]:

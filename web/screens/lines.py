@@ -16,10 +16,11 @@ router = APIRouter()
 @router.get("/lines")
 def lines(request: Request, house: House, actor: Acting) -> HTMLResponse:
     """Every phone and trunk of the units one sees."""
+    last_event = house.outbox.last_id()
     return render(
         request,
         "screens/lines.html",
         components=house.lines.components(actor.unit_scope(Right.SEE_DESK)),
         good_states=GOOD_STATES,
-        last_event=house.outbox.last_id(),
+        last_event=last_event,
     )
