@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind, CallHappening, CallState, NewCall, Outcome, next_state
 from duty.domain.entries import Category
-from duty.domain.errors import NotFound
+from duty.domain.errors import BrokenState, NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Json, Severity
 from duty.domain.numbers import NumberPlan, normalise
 from duty.domain.texts import signalled
@@ -210,6 +210,8 @@ def _answered(session: Session, call: CallRow, happening: CallHappening) -> None
 
 def _ended(session: Session, call: CallRow, happening: CallHappening) -> None:
     outcome = happening.outcome or Outcome.FAILED
+    if outcome is Outcome.ANSWERED and call.answered_at is None:
+        raise BrokenState("call_outcome", outcome=outcome)
     call.outcome = outcome.value
     call.ended_at = happening.at
     call.end_reason = signalled(str(happening.data.get("reason", "")))

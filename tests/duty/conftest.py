@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from duty.store.database import Store
+from duty.store.tables import Base
 from tests.duty.postgres import Cluster, cluster
 from tests.duty.room import Room
 
@@ -56,31 +57,28 @@ def new_sqlite(sqlite_template: Path, tmp_path: Path) -> NewDatabase:
     return new
 
 
-@pytest.fixture
-def new_postgres(postgres: Cluster, postgres_template: str) -> Iterator[NewDatabase]:
-    """Gives URLs of fresh migrated PostgreSQL databases."""
-    made: list[str] = []
+@pytest.fixture(scope="session")
+def swept_postgres(postgres: Cluster, postgres_template: str) -> str:
+    """URL of one migrated database that tests use in turn."""
+    return postgres.database(postgres_template)
 
-    def new() -> str:
-        made.append(postgres.database(postgres_template))
-        return made[-1]
 
-    yield new
-    for url in made:
-        postgres.drop(url)
+def _sweep(store: Store) -> None:
+    """Empties every table and starts the ids anew: much faster than another database."""
+    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
-def new_database(request: pytest.FixtureRequest) -> NewDatabase:
-    """Gives URLs of fresh migrated databases, of one kind and then of the other."""
-    name = "new_sqlite" if request.param == "sqlite" else "new_postgres"
-    return request.getfixturevalue(name)
-
-
-@pytest.fixture
-def store(new_database: NewDatabase) -> Iterator[Store]:
-    """A fresh migrated store."""
-    with closing(Store(new_database())) as opened:
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty migrated store, of one kind and then of the other."""
+    if request.param == "sqlite":
+        with closing(Store(request.getfixturevalue("new_sqlite")())) as opened:
+            yield opened
+        return
+    with closing(Store(request.getfixturevalue("swept_postgres"))) as opened:
+        _sweep(opened)
         yield opened
 
 
