@@ -91,6 +91,16 @@ class Book:
             assert time.monotonic() < deadline, f"the book does not come to it: {page}"
             time.sleep(0.05)
 
+    def wait_for(self, call_id: str, done: Callable[[CallPage], bool], timeout_s: float = 10.0) -> CallPage:
+        """The call of that id, as soon as ``done`` says so."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            page = next(one for one in self.pages() if one.call_id == call_id)
+            if done(page):
+                return page
+            assert time.monotonic() < deadline, f"the book does not come to it: {page}"
+            time.sleep(0.05)
+
     def ended(self, number: str, timeout_s: float = 10.0) -> CallPage:
         """The only call of ``number``, ended and with its recording sealed; what holds for every such call is checked
         here: its events, and that the file is the one the book describes."""

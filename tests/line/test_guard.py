@@ -10,6 +10,7 @@ from tests.line.book import Book
 from tests.line.conftest import DESK
 from tests.line.desk import Desk
 from tests.line.service import Service
+from tests.line.variants import with_header
 from tests.peers.audio import account
 from tests.peers.rtp_peer import RtpPeer
 from tests.peers.sipp import Sipp
@@ -109,7 +110,7 @@ def test_a_call_that_was_forwarded_to_us_is_taken_and_marked(
     service: Service, desk: Desk, book: Book, sipp: Sipp, words: bytes, number: str, header: str
 ) -> None:
     desk.phone("phone_answers_and_talks", "1001", audio=words)
-    scenarios = _with_header(sipp, header)
+    scenarios = with_header(sipp, "caller_talks_then_bye", f"{header}: <sip:037199999999@127.0.0.1>;reason=x")
     caller = sipp.start(
         "caller_talks_then_bye",
         remote=service.address,
@@ -123,16 +124,3 @@ def test_a_call_that_was_forwarded_to_us_is_taken_and_marked(
     assert page.data_of("forward_marked")["way"] == "diverted"
     assert "sip:037199999999@127.0.0.1" in page.data_of("forward_marked")["target"]
     assert page.alarms == ("forward_marked",)
-
-
-def _with_header(sipp: Sipp, header: str):  # type: ignore[no-untyped-def]
-    from tests.peers.sipp import SCENARIOS
-
-    folder = sipp.work / "scenarios"
-    folder.mkdir()
-    text = (SCENARIOS / "caller_talks_then_bye.xml").read_text("utf-8")
-    lines = text.replace(
-        "Max-Forwards: 70\n", f"Max-Forwards: 70\n    {header}: &lt;sip:037199999999@127.0.0.1&gt;;reason=x\n", 1
-    )
-    (folder / "caller_talks_then_bye.xml").write_text(lines.replace("&lt;", "<").replace("&gt;", ">"), "utf-8")
-    return folder
