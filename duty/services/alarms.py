@@ -31,6 +31,9 @@ STANDING = frozenset(
 SUBJECT_CHARS = 120
 """How much of an alarm's subject is kept."""
 
+COUNTED = frozenset({AlarmKind.PROCESS_RESTARTED})
+"""Kinds that may repeat many times a minute: while one is unacknowledged, a further one only counts up."""
+
 
 def raise_alarm(
     session: Session,
@@ -45,6 +48,9 @@ def raise_alarm(
 ) -> None:
     """Raise an alarm in the running transaction; a standing one that is still open is not raised again."""
     if kind in STANDING and _open(session, kind, subject) is not None:
+        return
+    if kind in COUNTED and (again := _unacknowledged(session, kind, subject)) is not None:
+        again.data = {**again.data, **(data or {}), "times": int(again.data.get("times", 1)) + 1}
         return
     session.add(
         AlarmRow(
@@ -71,6 +77,13 @@ def clear_alarm(session: Session, kind: AlarmKind, subject: str, *, at: datetime
 def _open(session: Session, kind: AlarmKind, subject: str) -> AlarmRow | None:
     query = select(AlarmRow).where(
         AlarmRow.kind == kind.value, AlarmRow.subject == subject[:SUBJECT_CHARS], AlarmRow.cleared_at.is_(None)
+    )
+    return session.scalars(query.limit(1)).first()
+
+
+def _unacknowledged(session: Session, kind: AlarmKind, subject: str) -> AlarmRow | None:
+    query = select(AlarmRow).where(
+        AlarmRow.kind == kind.value, AlarmRow.subject == subject, AlarmRow.acknowledged_at.is_(None)
     )
     return session.scalars(query.limit(1)).first()
 
