@@ -8,6 +8,7 @@ A call is told of events by the switchboard; what it wants done outside SIP it l
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from duty.domain.calls import CallEventKind, Direction, Outcome
@@ -24,11 +25,12 @@ from telephony.actions import (
     SetRemote,
     StopPlaying,
 )
-from telephony.leg import ALLOW, SDP_TYPE, ClientLeg, Leg, Wire
+from telephony.leg import ALLOW, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire
 from telephony.line import LineProfile
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response, make_response
+from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import parse_sdp
 
 
@@ -56,14 +58,27 @@ _NEXT: dict[Phase, frozenset[Phase]] = {
 
 Handler = Callable[["Call", Leg, str, Request], None]
 
+TRY_AGAIN = (("Retry-After", "2"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """The call was given up before it was in the book: how it ends as soon as it is."""
+
+    status: int
+    outcome: Outcome
+    reason: str
+
 
 class Call:
-    """What every call shares. ``deadline`` is the monotonic instant in s at which ``time_out`` is due, or None."""
+    """What every call shares. ``deadline`` is the monotonic instant in s at which ``time_out`` is due, or None;
+    ``transaction_id`` that of the INVITE that began the call, "" where none did."""
 
     direction: Direction
 
-    def __init__(self, *, call_id: str, line: LineProfile, wire: Wire) -> None:
+    def __init__(self, *, call_id: str, line: LineProfile, wire: Wire, transaction_id: str = "") -> None:
         self.call_id = call_id
+        self.transaction_id = transaction_id
         self.line = line
         self.phase = Phase.OPENING
         self.deadline: float | None = None
@@ -71,6 +86,7 @@ class Call:
         self.network: Leg | None = None
         self.desk: Leg | None = None
         self.answered = False
+        self.abandoned: Abandoned | None = None
         self._wire = wire
         self._addresses: MediaAddresses | None = None
 
@@ -110,6 +126,16 @@ class Call:
         return self._addresses
 
     @property
+    def server_leg(self) -> ServerLeg | None:
+        """The side that dialled us; None before the call is opened and where nobody did."""
+        return next((leg for leg in (self.network, self.desk) if isinstance(leg, ServerLeg)), None)
+
+    @property
+    def opening(self) -> bool:
+        """True until the call is in the book and its media are open."""
+        return self.phase is Phase.OPENING
+
+    @property
     def live(self) -> bool:
         """True until the call has ended."""
         return self.phase is not Phase.ENDED
@@ -125,10 +151,7 @@ class Call:
         self.actions.append(Record(call_id=self.call_id, kind=kind, outcome=outcome, data=data))
 
     def report(self, attempt: guard.Attempt, *, source: str, raw: bytes) -> None:
-        """Leave a forward for the book and the alarm: marked where the call is taken all the same, else blocked."""
-        if attempt.way is guard.Way.DIVERTED:
-            self.record(CallEventKind.FORWARD_MARKED, way=attempt.way.value, target=attempt.target)
-            return
+        """Leave a refused forward for the book and the alarm, with the message that asked for it."""
         self.actions.append(
             ReportForward(
                 call_id=self.call_id,
@@ -139,6 +162,10 @@ class Call:
                 raw=raw,
             )
         )
+
+    def mark(self, attempt: guard.Attempt) -> None:
+        """Leave a forward that others made for the book: the call is taken all the same."""
+        self.record(CallEventKind.FORWARD_MARKED, way=attempt.way.value, target=attempt.target)
 
     def hear(self, leg: Leg) -> None:
         """Send ``leg`` its audio from now on."""
@@ -165,42 +192,54 @@ class Call:
         self.actions.append(ReleaseMedia(call_id=self.call_id))
 
     def hang_up(self, *, reason: str) -> None:
-        """End the call from our side, whatever its phase: the service stops, or a side is gone."""
+        """End the call from our side, whatever its phase: the service stops."""
+        if self.phase is Phase.OPENING:
+            self.abandoned = self.abandoned or Abandoned(status=503, outcome=Outcome.INTERRUPTED, reason=reason)
+            return
         for leg in (self.network, self.desk):
             if leg is not None:
-                self.drop(leg, status=503)
+                leg.drop(self._wire, status=503)
         self.finish(Outcome.ANSWERED if self.answered else Outcome.INTERRUPTED, reason=reason)
 
-    def drop(self, leg: Leg, *, status: int) -> None:
-        """End one leg in the way its state allows."""
-        if isinstance(leg, ClientLeg):
-            if not leg.settled:
-                leg.cancel(self._wire)
-                return
-        elif not leg.concluded:  # type: ignore[attr-defined]
-            leg.refuse(self._wire, status)  # type: ignore[attr-defined]
-            return
-        leg.bye(self._wire)
+    def abandon(self) -> bool:
+        """Now that the call is opened: end it where it was given up before; whether it was."""
+        given_up = self.abandoned
+        if given_up is None:
+            return False
+        for leg in (self.network, self.desk):
+            if leg is not None:
+                leg.drop(self._wire, status=given_up.status)
+        self.finish(given_up.outcome, reason=given_up.reason)
+        return True
 
     def acknowledged(self, leg: Leg, request: Request) -> None:
-        """The ACK to our 200. It carries the peer's answer where the offer was ours."""
-        if leg.target is None and request.body:
-            try:
-                leg.accept_body(request.body)
-            except RemoteProtocolError as error:
+        """The ACK to a 200 of ours. It carries the peer's answer where the offer was ours."""
+        if leg.ended or not leg.awaits_answer or not request.body:
+            return
+        leg.awaits_answer = False
+        before = leg.target
+        try:
+            leg.accept_body(request.body)
+        except RemoteProtocolError as error:
+            if before is None:
                 self._break_off(leg, reason=f"bad_answer: {error.reason}")
-                return
-            self.hear(leg)
+            return
+        if self._refused_media(leg, before, request):
+            if before is None:
+                self._break_off(leg, reason="forward_media_move")
+            return
+        self._heard_anew(leg, before)
 
     def acknowledgement_missing(self, leg: Leg) -> None:
         """Nobody acknowledged our 200: the peer is gone (RFC 3261 13.3.1.4)."""
-        self._break_off(leg, reason="no_ack")
+        if leg in (self.network, self.desk):
+            self._break_off(leg, reason="no_ack")
 
     def _break_off(self, leg: Leg, *, reason: str) -> None:
         leg.bye(self._wire)
         other = self.other(leg)
         if other is not None:
-            self.drop(other, status=480)
+            other.drop(self._wire, status=480)
         self.finish(Outcome.ANSWERED if self.answered else Outcome.FAILED, reason=reason)
 
     def other(self, leg: Leg) -> Leg | None:
@@ -215,6 +254,9 @@ class Call:
             leg.take(request, flow)
         except RemoteProtocolError as error:
             self._answer(transaction_id, request, error.status, error.reason)
+            return
+        if leg.ended and request.method != "BYE":
+            self._answer(transaction_id, request, 481)
             return
         attempt = guard.examine_request(request)
         if attempt is not None:
@@ -244,17 +286,25 @@ class Call:
 
     def _bye(self, leg: Leg, transaction_id: str, request: Request) -> None:
         self._answer(transaction_id, request, 200)
+        if isinstance(leg, ServerLeg):
+            leg.refuse(self._wire, 487)  # BYE in place of CANCEL: the INVITE still wants its answer (RFC 3261 15.1.2)
+        if leg not in (self.network, self.desk):
+            return  # a phone that rang along, or answered too late: the call is not its to end
         leg.ended = True
         other = self.other(leg)
         if other is not None:
-            self.drop(other, status=480)
+            other.drop(self._wire, status=480)
         who = "caller_hung_up" if leg is self.network else "officer_hung_up"
         self.finish(Outcome.ANSWERED if self.answered else Outcome.CANCELLED, reason=who)
 
     def _offered_again(self, leg: Leg, transaction_id: str, request: Request) -> None:
         """A re-INVITE or UPDATE: a new place for the same side's audio, or hold. The other side need not know."""
+        if leg.negotiating and (request.body or request.method == "INVITE"):
+            self._answer(transaction_id, request, 500, extra=TRY_AGAIN)  # RFC 3261 14.2, RFC 3311 5.2
+            return
         if not request.body:
-            body = leg.offer_body() if request.method == "INVITE" else b""
+            leg.awaits_answer = request.method == "INVITE"
+            body = leg.offer_body() if leg.awaits_answer else b""
             self._answer(transaction_id, request, 200, extra=(("Contact", leg.contact),), body=body)
             return
         before = leg.target
@@ -263,22 +313,30 @@ class Call:
         except RemoteProtocolError as error:
             self._answer(transaction_id, request, error.status, error.reason)
             return
-        moved = self._moved(leg)
-        if moved is not None:
-            leg.target = before
-            self.report(moved, source=leg.flow.remote[0], raw=request.serialize())
-            self._answer(transaction_id, request, moved.status or 488)
+        if self._refused_media(leg, before, request):
+            self._answer(transaction_id, request, 488)
             return
-        self.hear(leg)
-        self._note_hold(leg, before.direction if before else "sendrecv")
+        self._heard_anew(leg, before)
         self._answer(transaction_id, request, 200, extra=(("Contact", leg.contact),), body=body)
 
-    def _moved(self, leg: Leg) -> guard.Attempt | None:
+    def _refused_media(self, leg: Leg, before: AudioTarget | None, request: Request) -> bool:
+        """Whether the guard refuses the place for its audio that ``leg`` has just named; then the old one stands."""
+        moved = self.moved(leg)
+        if moved is None:
+            return False
+        leg.target = before
+        self.report(moved, source=leg.flow.remote[0], raw=request.serialize())
+        return True
+
+    def moved(self, leg: Leg) -> guard.Attempt | None:
         """The guard's word on where a desk phone now wants its audio; the network's side may move."""
         if leg.speaker is not Speaker.OFFICER or leg.target is None:
             return None
-        hosts = leg.hosts if isinstance(leg, ClientLeg) else (leg.flow.remote[0],)
-        return guard.examine_media(leg.target.host, hosts)
+        return guard.examine_media(leg.target.host, leg.hosts)
+
+    def _heard_anew(self, leg: Leg, before: AudioTarget | None) -> None:
+        self.hear(leg)
+        self._note_hold(leg, before.direction if before else "sendrecv")
 
     def _note_hold(self, leg: Leg, before: str) -> None:
         held = {"sendrecv": False, "sendonly": False, "recvonly": True, "inactive": True}

@@ -7,9 +7,11 @@ It decides and returns decisions; the call machine acts on them. A refusal never
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from unicodedata import normalize
 
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.headers import parse_name_addr, split_list
@@ -64,6 +66,7 @@ TABLE: tuple[Rule, ...] = (
 )
 _STATUS = {rule.way: rule.status for rule in TABLE}
 
+_OUTSIDE_LINE = re.compile(r"^\+?[0-9]{1,3}(?=[*#])")
 _ARRIVAL_HEADERS = ("Diversion", "History-Info", "P-Served-User", "Diverted-By")
 
 
@@ -112,12 +115,15 @@ def examine_media(host: str, allowed: Sequence[str]) -> Attempt | None:
 def examine_dialled(digits: str, codes: Sequence[str]) -> Attempt | None:
     """A forwarding code dialled at the desk phone. ``codes`` are the configured beginnings, e.g. ``*57*``.
 
-    A code that ends in a digit is taken as a whole (``*72`` is refused, and so is ``*72 13800000000``);
-    dialling that differs from a code only by blanks or hyphens is the same dialling.
+    A code that ends in a digit is taken as a whole (``*72`` is refused, and so is ``*72 13800000000``); one that ends
+    in ``*`` also where ``#`` follows at once (``*57#``). Blanks, hyphens and the width of the characters make no
+    difference, nor does the prefix for an outside line (``9*57*``).
     """
-    dialled = "".join(char for char in digits if char in "0123456789*#+")
-    found = next((code for code in codes if dialled.startswith(code)), None)
-    return attempt(Way.FEATURE_CODE, dialled) if found is not None else None
+    dialled = "".join(char for char in normalize("NFKC", digits) if char in "0123456789*#+")
+    beginnings = tuple({form for code in codes for form in (code, re.sub(r"\*$", "#", code))})
+    inner = _OUTSIDE_LINE.sub("", dialled)
+    found = bool(beginnings) and (dialled.startswith(beginnings) or inner.startswith(beginnings))
+    return attempt(Way.FEATURE_CODE, dialled) if found else None
 
 
 def examine_arrival(request: Request) -> tuple[Attempt, ...]:

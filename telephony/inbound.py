@@ -14,7 +14,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Announce, MediaAddresses
-from telephony.call import Call, Phase
+from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
 from telephony.sip.errors import RemoteProtocolError
@@ -64,15 +64,13 @@ class InboundCall(Call):
         contact: str,
         caller: NameAddr,
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire)
-        self.transaction_id = transaction_id
+        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=transaction_id)
         self.invite, self._flow, self._contact, self._caller = request, flow, contact, caller
         self._phones: Sequence[PhoneTarget] = ()
         self._desks: list[ClientLeg] = []
         self._statuses: list[int] = []
         self._ending = NO_ANSWER
         self._rang = False
-        self._cancelled_early = False
 
     @property
     def caller_leg(self) -> ServerLeg:
@@ -84,7 +82,7 @@ class InboundCall(Call):
         """The desk phones being rung or talking."""
         return self._desks
 
-    def opened(self, addresses: MediaAddresses, now: float) -> None:
+    def opened(self, addresses: MediaAddresses, now: float) -> None:  # noqa: ARG002
         """Answer 100 and understand the offer; ``admit`` follows."""
         self._addresses = addresses
         self.network = ServerLeg(
@@ -96,12 +94,13 @@ class InboundCall(Call):
             local=addresses.caller,
             tag=self._wire.token(),
         )
-        if self._cancelled_early:
-            self.cancelled(now)
+        if self.abandon():
             return
         self.caller_leg.trying(self._wire)
         for mark in guard.examine_arrival(self.invite):
-            self.report(mark, source=self._flow.remote[0], raw=self.invite.serialize())
+            self.mark(mark)
+        if self._takes_over():
+            return
         try:
             self.caller_leg.read_offer()
         except RemoteProtocolError as error:
@@ -109,6 +108,16 @@ class InboundCall(Call):
             self.finish(Outcome.FAILED, reason=f"offer_refused: {error.reason}")
             return
         self.hear(self.caller_leg)
+
+    def _takes_over(self) -> bool:
+        """Whether the INVITE wants to replace another call, which is refused (RFC 3891)."""
+        attempt = guard.examine_request(self.invite)
+        if attempt is None:
+            return False
+        self.report(attempt, source=self._flow.remote[0], raw=self.invite.serialize())
+        self.caller_leg.refuse(self._wire, attempt.status or 403)
+        self.finish(Outcome.REFUSED, reason=f"forward_{attempt.way}")
+        return True
 
     def admit(self, admission: Admission, phones: Sequence[PhoneTarget], now: float) -> None:
         """The line has room, or makes the caller wait, or is full."""
@@ -145,6 +154,7 @@ class InboundCall(Call):
                 flow=phone.flow,
                 contact=self._contact,
                 local=self.addresses.officer,
+                tag=self._wire.token(),
                 hosts=phone.hosts,
             )
             self._desks.append(leg)
@@ -160,11 +170,11 @@ class InboundCall(Call):
         """A desk phone rings, answers, or declines."""
         leg.receive(response, flow)
         forward = guard.examine_response(response, from_phone=True)
-        if forward is not None:
+        if forward is not None and not (forward.way is guard.Way.FORWARDED_181 and leg.cancelled):
             self.report(forward, source=flow.remote[0], raw=response.serialize())
-            if response.status == 181:
-                leg.cancel(self._wire)
-        if response.status < 200:
+        if response.status == 181:
+            leg.cancel(self._wire)
+        elif response.status < 200:
             self._progressed(leg, response.status)
         elif response.status < 300:
             self._answered(leg, response, now)
@@ -187,7 +197,7 @@ class InboundCall(Call):
         except RemoteProtocolError as error:
             self._unusable(leg, error.status, now)
             return
-        moved = self._moved(leg)
+        moved = self.moved(leg)
         if moved is not None:
             self.report(moved, source=leg.flow.remote[0], raw=response.serialize())
             self._unusable(leg, 488, now)
@@ -242,8 +252,8 @@ class InboundCall(Call):
 
     def cancelled(self, now: float) -> None:  # noqa: ARG002
         """The caller gives up. During the announcement the call stays missed: nobody had answered."""
-        if self.network is None:
-            self._cancelled_early = True
+        if self.phase is Phase.OPENING:
+            self.abandoned = Abandoned(status=487, outcome=Outcome.CANCELLED, reason="caller_cancelled")
             return
         if self.caller_leg.concluded:
             return

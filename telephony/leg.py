@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from duty.domain.transcripts import Speaker
@@ -54,18 +55,36 @@ class Credentials:
 
 
 class Leg:
-    """What both kinds of leg share once a dialog exists."""
+    """What both kinds of leg share once a dialog exists.
 
-    def __init__(self, *, speaker: Speaker, flow: Flow, contact: str, local: tuple[str, int]) -> None:
+    ``tag`` is our tag in its dialog, ``local`` where its audio comes to us, ``hosts`` the addresses at which the guard
+    lets a desk phone have its audio.
+    """
+
+    def __init__(
+        self, *, speaker: Speaker, flow: Flow, contact: str, local: tuple[str, int], tag: str, hosts: tuple[str, ...]
+    ) -> None:
         self.speaker = speaker
         self.flow = flow
         self.contact = contact
         self.dialog: Dialog | None = None
         self.target: AudioTarget | None = None
         self.ended = False
+        self.hosts = hosts
+        self.awaits_answer = False
+        self._tag = tag
         self._local = local
-        self._session_id = abs(hash((contact, local))) % 2**31
+        self._session_id = int.from_bytes(sha256(tag.encode()).digest()[:4], "big")
         self._version = 0
+
+    @property
+    def negotiating(self) -> bool:
+        """Whether the first offer of the dialog still waits for its answer: until then no further one is taken."""
+        raise NotImplementedError
+
+    def drop(self, wire: Wire, *, status: int) -> None:
+        """End the session in the way its state allows; ``status`` answers an INVITE that waits for us."""
+        raise NotImplementedError
 
     def take(self, request: Request, flow: Flow) -> None:
         """Accept a request of the peer's within the dialog. Raises RemoteProtocolError with what to answer."""
@@ -74,13 +93,12 @@ class Leg:
         self.dialog.receive_request(request)
         self.flow = flow
 
-    def bye(self, wire: Wire, *, reason: str = "") -> None:
+    def bye(self, wire: Wire) -> None:
         """End the session; safe to call again."""
         if self.dialog is None or self.ended:
             return
         self.ended = True
-        extra = [("Reason", reason)] if reason else []
-        wire.send_request(self.dialog.request("BYE", extra=extra), self.flow)
+        wire.send_request(self.dialog.request("BYE"), self.flow)
 
     def offer_body(self, codecs: Iterable[int] = (8, 0), *, direction: sdp.Direction = "sendrecv") -> bytes:
         """Our offer of audio at this leg's address."""
@@ -123,12 +141,12 @@ class ServerLeg(Leg):
         contact: str,
         local: tuple[str, int],
         tag: str,
+        hosts: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local)
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts)
         self.transaction_id = transaction_id
         self.request = request
         self.concluded = False
-        self._tag = tag
         self._offer: SessionDescription | None = None
         self._answer = b""
 
@@ -157,6 +175,7 @@ class ServerLeg(Leg):
     def answer(self, wire: Wire) -> None:
         """200 with our answer, or with our offer where the peer made none."""
         self.concluded = True
+        self.awaits_answer = self.waits_for_answer
         self._respond(wire, 200, self._answer or self.offer_body())
 
     def refuse(
@@ -167,6 +186,18 @@ class ServerLeg(Leg):
             self.concluded = self.ended = True
             response = make_response(self.request, status, reason, to_tag=self._tag, extra=extra)
             wire.respond(self.transaction_id, response)
+
+    @property
+    def negotiating(self) -> bool:
+        """Until the INVITE is answered."""
+        return not self.concluded
+
+    def drop(self, wire: Wire, *, status: int) -> None:
+        """Refuse the INVITE, or BYE where it is answered."""
+        if self.concluded:
+            self.bye(wire)
+        else:
+            self.refuse(wire, status)
 
     def _respond(self, wire: Wire, status: int, body: bytes) -> None:
         response = make_response(
@@ -197,12 +228,12 @@ class ClientLeg(Leg):
         flow: Flow,
         contact: str,
         local: tuple[str, int],
+        tag: str,
         credentials: Credentials | None = None,
         hosts: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local)
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts)
         self.name = name
-        self.hosts = hosts
         self.transaction_id = ""
         self.status: int | None = None
         self.cancelled = False
@@ -216,6 +247,11 @@ class ClientLeg(Leg):
         """True once the INVITE has its final response, or failed."""
         return self.status is not None
 
+    @property
+    def pending(self) -> bool:
+        """Whether the INVITE is sent and its final response may still come."""
+        return bool(self.transaction_id) and not self.settled
+
     def start(self, wire: Wire, codecs: Iterable[int] = (8, 0)) -> None:
         """Send the INVITE with our offer."""
         self._request = Request(
@@ -224,7 +260,7 @@ class ClientLeg(Leg):
             headers=Headers(
                 [
                     ("Max-Forwards", "70"),
-                    ("From", f"{self._from};tag={wire.token()}"),
+                    ("From", f"{self._from};tag={self._tag}"),
                     ("To", str(self._to)),
                     ("Call-ID", wire.token()),
                     ("CSeq", "1 INVITE"),
@@ -244,8 +280,37 @@ class ClientLeg(Leg):
             self.cancelled = True
             wire.cancel(self.transaction_id)
 
+    @property
+    def negotiating(self) -> bool:
+        """Until our INVITE is answered."""
+        return not self.settled
+
+    def drop(self, wire: Wire, *, status: int) -> None:  # noqa: ARG002 - an INVITE of ours is cancelled, not answered
+        """Cancel the INVITE, or BYE where it is answered."""
+        if self.settled:
+            self.bye(wire)
+        else:
+            self.cancel(wire)
+
+    def is_surplus(self, response: Response) -> bool:
+        """Whether somebody else at the far end, which forked our INVITE, answers as well (RFC 3261 13.2.2.4)."""
+        answered = self.status is not None and 200 <= self.status < 300
+        return answered and 200 <= response.status < 300 and response.to.tag is not None
+
+    def turn_away(self, wire: Wire, response: Response) -> None:
+        """End the session of a surplus 2xx; ours goes on."""
+        if self._request is not None:
+            dialog = Dialog.as_uac(self._request, response)
+            wire.send_ack(dialog.ack(self._request.cseq.number, extra=self._authorized), self.flow)
+            wire.send_request(dialog.request("BYE"), self.flow)
+
     def receive(self, response: Response, flow: Flow) -> None:
-        """Take up a response to the INVITE: the dialog it makes and, from 200 on, the final status."""
+        """Take up a response to the INVITE: the dialog it makes and, from 200 on, the final status.
+
+        Raises RemoteProtocolError for a 2xx without To tag, which nobody could acknowledge.
+        """
+        if 200 <= response.status < 300 and response.to.tag is None:
+            raise RemoteProtocolError(400, "2xx without To tag")
         self.flow = flow
         if 100 < response.status < 300 and response.to.tag is not None and self._request is not None:
             if self.dialog is None or not self.dialog.matches(response):

@@ -12,7 +12,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Bridge, MediaAddresses, PlayRingback
-from telephony.call import Call, Phase
+from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
 from telephony.sip.errors import RemoteProtocolError
@@ -31,6 +31,13 @@ _OUTCOMES: dict[int, Outcome] = {
     487: Outcome.CANCELLED,
     603: Outcome.REJECTED,
     403: Outcome.REJECTED,
+}
+
+
+_AT_THE_DESK: dict[int, Outcome] = {
+    486: Outcome.BUSY,
+    600: Outcome.BUSY,
+    603: Outcome.REJECTED,
 }
 
 
@@ -55,6 +62,8 @@ class DiallingCall(Call):
         super().__init__(call_id=call_id, line=line, wire=wire)
         self._number, self._route, self._contact = number, route, contact
         self._far: ClientLeg | None = None
+        self._marked = False
+        self._rang = False
 
     def client_legs(self) -> list[ClientLeg]:
         """The far party's leg once it is dialled."""
@@ -74,6 +83,7 @@ class DiallingCall(Call):
             flow=self._route.flow,
             contact=self._contact,
             local=self.addresses.caller,
+            tag=self._wire.token(),
             credentials=self._route.credentials,
         )
         self.network = self._far
@@ -83,9 +93,7 @@ class DiallingCall(Call):
     def far_responded(self, leg: ClientLeg, response: Response, flow: Flow) -> None:
         """A response of the far party's side."""
         leg.receive(response, flow)
-        forward = guard.examine_response(response, from_phone=False)
-        if forward is not None:
-            self.report(forward, source=flow.remote[0], raw=response.serialize())
+        self._examine(response, flow)
         if response.status in (401, 407) and leg.retry_with_credentials(self._wire, response):
             return
         if response.status < 200:
@@ -93,7 +101,19 @@ class DiallingCall(Call):
         elif response.status < 300:
             self._far_answered(leg, response)
         else:
-            self.far_refused(480 if response.status < 400 else response.status, f"network_{response.status}")
+            self.far_refused(_towards_desk(response.status), f"network_{response.status}")
+
+    def _examine(self, response: Response, flow: Flow) -> None:
+        """A 3xx is not followed; where the network itself forwards the far party (181), the call goes on marked."""
+        forward = guard.examine_response(response, from_phone=False)
+        if forward is None:
+            return
+        if forward.way is guard.Way.FORWARDED_181:
+            if not self._marked:
+                self.mark(forward)
+            self._marked = True
+        else:
+            self.report(forward, source=flow.remote[0], raw=response.serialize())
 
     def _far_answered(self, leg: ClientLeg, response: Response) -> None:
         leg.acknowledge(self._wire)
@@ -101,7 +121,7 @@ class DiallingCall(Call):
             leg.bye(self._wire)
             return
         try:
-            if response.body or leg.target is None:
+            if response.body or leg.target is None:  # the answer may have come with early media
                 leg.accept_body(response.body)
         except RemoteProtocolError:
             leg.bye(self._wire)
@@ -109,6 +129,11 @@ class DiallingCall(Call):
             return
         self.hear(leg)
         self.far_answered()
+
+    def _note_ringing(self, status: int) -> None:
+        if not self._rang:
+            self.record(CallEventKind.RINGING, status=status)
+        self._rang = True
 
     def far_progressed(self, leg: ClientLeg, response: Response) -> None:
         """The far party rings, perhaps with early media."""
@@ -143,7 +168,6 @@ class OutboundCall(DiallingCall):
         super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
         self.transaction_id = transaction_id
         self.invite, self._flow, self._extension = request, flow, extension
-        self._cancelled_early = False
 
     @property
     def desk_leg(self) -> ServerLeg:
@@ -162,25 +186,32 @@ class OutboundCall(DiallingCall):
             contact=self._contact,
             local=addresses.officer,
             tag=self._wire.token(),
+            hosts=(self._flow.remote[0], self._contact_host()),
         )
-        if self._cancelled_early:
-            self.cancelled(now)
+        if self.abandon():
             return
         self.desk_leg.trying(self._wire)
-        if self._forbidden():
+        if self._forbidden(guard.examine_request(self.invite)):
+            return
+        if self._forbidden(guard.examine_dialled(self._number, self.line.forwarding_codes)):
             return
         try:
             self.desk_leg.read_offer()
         except RemoteProtocolError as error:
             self.far_refused(error.status, f"offer_refused: {error.reason}")
             return
+        if self._forbidden(self.moved(self.desk_leg)):
+            return
         self.hear(self.desk_leg)
         self.enter(Phase.DIALLING)
         chosen = self.desk_leg.target.payload_type if self.desk_leg.target else 8
         self.dial((chosen, *(codec for codec in (8, 0) if codec != chosen)), now)
 
-    def _forbidden(self) -> bool:
-        attempt = guard.examine_request(self.invite) or guard.examine_dialled(self._number, self.line.forwarding_codes)
+    def _contact_host(self) -> str:
+        uri = self.invite.contacts[0].uri
+        return uri.host.strip("[]") if isinstance(uri, SipUri) else ""
+
+    def _forbidden(self, attempt: guard.Attempt | None) -> bool:
         if attempt is None:
             return False
         self.report(attempt, source=self._flow.remote[0], raw=self.invite.serialize())
@@ -201,7 +232,7 @@ class OutboundCall(DiallingCall):
         """Pass ringing on; let the officer hear early media where there is some."""
         if response.status == 100 or self.phase is not Phase.DIALLING:
             return
-        self.record(CallEventKind.RINGING, status=response.status)
+        self._note_ringing(response.status)
         early = bool(response.body) and self._hear_early(leg, response)
         self.desk_leg.progress(self._wire, 183 if early else 180, early_media=early)
 
@@ -229,8 +260,8 @@ class OutboundCall(DiallingCall):
 
     def cancelled(self, now: float) -> None:  # noqa: ARG002
         """The officer gives up."""
-        if self.desk is None:
-            self._cancelled_early = True
+        if self.phase is Phase.OPENING:
+            self.abandoned = Abandoned(status=487, outcome=Outcome.CANCELLED, reason="officer_cancelled")
             return
         if self.desk_leg.concluded:
             return
@@ -267,8 +298,13 @@ class CallBack(DiallingCall):
     def opened(self, addresses: MediaAddresses, now: float) -> None:
         """Ring the desk."""
         self._addresses = addresses
+        if self.abandon():
+            return
         if not self._phones:
             self.finish(Outcome.UNREACHABLE, reason="no_phone_registered")
+            return
+        if self._route is None:
+            self.finish(Outcome.FAILED, reason="no_trunk")
             return
         self.enter(Phase.RINGING)
         self.deadline = now + self.line.ring_seconds
@@ -283,6 +319,7 @@ class CallBack(DiallingCall):
                 flow=phone.flow,
                 contact=self._contact,
                 local=addresses.officer,
+                tag=self._wire.token(),
                 hosts=phone.hosts,
             )
             self._desks.append(leg)
@@ -295,9 +332,11 @@ class CallBack(DiallingCall):
             return
         leg.receive(response, flow)
         forward = guard.examine_response(response, from_phone=True)
-        if forward is not None:
+        if forward is not None and not (forward.way is guard.Way.FORWARDED_181 and leg.cancelled):
             self.report(forward, source=flow.remote[0], raw=response.serialize())
-        if 200 <= response.status < 300:
+        if response.status == 181:
+            leg.cancel(self._wire)
+        elif 200 <= response.status < 300:
             self._desk_answered(leg, response, now)
         elif response.status >= 300:
             self._desk_declined(response.status)
@@ -317,11 +356,11 @@ class CallBack(DiallingCall):
             return
         try:
             leg.accept_body(response.body)
-        except RemoteProtocolError:
+        except RemoteProtocolError as error:
             leg.bye(self._wire)
-            self.finish(Outcome.FAILED, reason="bad_answer")
+            self._desk_declined(error.status)
             return
-        moved = self._moved(leg)
+        moved = self.moved(leg)
         if moved is not None:
             self.report(moved, source=leg.flow.remote[0], raw=response.serialize())
             leg.bye(self._wire)
@@ -339,13 +378,13 @@ class CallBack(DiallingCall):
 
     def _desk_declined(self, status: int) -> None:
         if self.phase is Phase.RINGING and all(leg.settled for leg in self._desks):
-            outcome = Outcome.BUSY if status == 486 else Outcome.UNREACHABLE
+            outcome = _AT_THE_DESK.get(status, Outcome.UNREACHABLE)
             self.finish(outcome, reason=f"phone_{status}")
 
     def far_progressed(self, leg: ClientLeg, response: Response) -> None:  # noqa: ARG002
         """The officer hears our ringback already."""
         if response.status > 100 and self.phase is Phase.DIALLING:
-            self.record(CallEventKind.RINGING, status=response.status)
+            self._note_ringing(response.status)
 
     def far_answered(self) -> None:
         """Connect the two."""
@@ -368,3 +407,10 @@ class CallBack(DiallingCall):
             self.finish(Outcome.MISSED, reason="no_answer")
         else:
             self.far_refused(408, "no_answer")
+
+
+def _towards_desk(status: int) -> int:
+    """What the desk phone hears of the network's refusal: no way out by redirection, and no challenge meant for us."""
+    if status < 400:
+        return 480
+    return 503 if status in (401, 407) else status

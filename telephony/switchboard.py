@@ -6,21 +6,22 @@ asked to do, then sends ``packets_to_send`` and performs ``actions_to_perform``.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 
 from duty.domain.calls import CallEventKind, Outcome
 from telephony import guard
 from telephony.actions import Action, FinishCommand, MediaAddresses, OpenCall, Record, ReportComponent, ReportForward
 from telephony.call import Call, Phase
+from telephony.callindex import CallIndex
 from telephony.inbound import Admission, InboundCall
-from telephony.leg import ALLOW, ClientLeg, Credentials, Leg
+from telephony.leg import ALLOW, Credentials
 from telephony.line import LineProfile, PhoneTarget, within
 from telephony.outbound import CallBack, OutboundCall, Route
 from telephony.sip.authentication import Account, Challenged
 from telephony.sip.bindings import Binding
-from telephony.sip.dialog import DialogKey, dialog_key
+from telephony.sip.dialog import dialog_key
 from telephony.sip.digest import Nonces
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.events import (
@@ -41,10 +42,7 @@ from telephony.sip.registration import Registration, RegistrationChanged
 from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri, TelUri, Uri
 
-KEEP_ENDED_S = 40.0
-"""How long an ended call's legs are remembered: an answer that crossed our CANCEL still wants its ACK and BYE."""
-
-_OCCUPYING = frozenset({Phase.RINGING, Phase.DIALLING, Phase.TALKING})
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +112,13 @@ class Switchboard:
         self._lines = {line.number: line for line in lines}
         self._line_of = {extension: line for line in lines for extension in line.extensions}
         self._accounts, self._trunks = accounts, trunks
+        self._trunk_peers = tuple({peer for line in lines if line.trunk is not None for peer in line.trunk.peers})
+        self._trunk_hosts: dict[str, set[int]] = {}
+        for route in trunks.values():
+            self._trunk_hosts.setdefault(route.flow.remote[0], set()).add(route.flow.remote[1])
         self._token, self._chance = token, chance
-        self._calls: dict[str, Call] = {}
-        self._by_server: dict[str, Call] = {}
-        self._by_client: dict[str, tuple[Call, ClientLeg]] = {}
-        self._by_dialog: dict[DialogKey, tuple[Call, Leg]] = {}
-        self._queue: list[InboundCall] = []
-        self._timers: list[tuple[float, str]] = []
-        self._forget: list[tuple[float, str]] = []
+        self.calls = CallIndex()
+        self._closing = False
         self._registrations: dict[str, Registration] = {}
         self._register_of: dict[str, str] = {}
         self._actions: list[Action] = []
@@ -134,14 +131,15 @@ class Switchboard:
         self._at(now)
         self.registrar.restore(bindings, now.unix)
         for extension in self._line_of:
-            self._report_phone(extension, "restart" if self.registrar.bindings(extension, now.unix) else "")
+            self._report_phone(extension, "")
         for number, route in self._trunks.items():
             self._start_trunk(self._lines[number], route)
 
     def shut_down(self, now: Instant) -> None:
         """End every call decently and leave the PBX."""
         self._at(now)
-        for call in list(self._calls.values()):
+        self._closing = True
+        for call in self.calls.live():
             call.hang_up(reason="service_stopped")
             self._settle(call)
         for number, registration in self._registrations.items():
@@ -168,27 +166,27 @@ class Switchboard:
     def call_opened(self, call_id: str, addresses: MediaAddresses, now: Instant) -> None:
         """The edge has written the call and opened its media."""
         self._at(now)
-        call = self._calls.get(call_id)
-        if call is None:
+        call = self.calls.get(call_id)
+        if call is None or not call.opening:
             return
         call.opened(addresses, now.monotonic)
         if isinstance(call, InboundCall) and call.live:
             call.admit(self._admission(call), self._phones(call.line), now.monotonic)
             if call.phase is Phase.QUEUED:
-                self._queue.append(call)
+                self.calls.wait(call)
         self._settle(call)
         self._pump()
 
     def call_not_opened(self, call_id: str, reason: str, now: Instant) -> None:
         """The edge could not open the call's media: refuse it; the book says why."""
         self._at(now)
-        call = self._calls.pop(call_id, None)
-        if call is None:
+        call = self.calls.get(call_id)
+        if call is None or not call.opening:
             return
+        self.calls.drop(call_id)
         if isinstance(call, InboundCall | OutboundCall):
             response = make_response(call.invite, 503, to_tag=self._token())
             self._wire.respond(call.transaction_id, response)
-            self._by_server.pop(call.transaction_id, None)
         self._actions.append(
             Record(call_id=call_id, kind=CallEventKind.ENDED, outcome=Outcome.FAILED, data={"reason": reason})
         )
@@ -197,7 +195,7 @@ class Switchboard:
     def announcement_ended(self, call_id: str, now: Instant) -> None:
         """The edge has played the announcement to its end."""
         self._at(now)
-        call = self._calls.get(call_id)
+        call = self.calls.get(call_id)
         if isinstance(call, InboundCall):
             call.announcement_ended()
             self._settle(call)
@@ -206,7 +204,7 @@ class Switchboard:
         """The console asks for a call from the desk to ``number``."""
         self._at(now)
         line = self._lines.get(line_number)
-        if line is None or self.forbidden_number(line, number):
+        if line is None or self._closing or self.forbidden_number(line, number):
             self._actions.append(FinishCommand(command_id=command_id, result="refused"))
             return
         phones = self._phones(line)
@@ -232,8 +230,7 @@ class Switchboard:
         expiry = self.registrar.next_expiry()
         candidates = [
             self.layer.get_timer(),
-            self._timers[0][0] if self._timers else None,
-            self._forget[0][0] if self._forget else None,
+            self.calls.next_deadline(),
             None if expiry is None else self._now.monotonic + max(0.0, expiry - self._now.unix),
             *(registration.get_timer() for registration in self._registrations.values()),
         ]
@@ -243,7 +240,11 @@ class Switchboard:
         """Do what is due."""
         self._at(now)
         self.layer.handle_timer(now.monotonic)
-        self._time_out_calls()
+        while (call := self.calls.pop_timed_out(now.monotonic)) is not None:
+            call.deadline = None
+            call.time_out(now.monotonic)
+            self._settle(call)
+        self.calls.forget_ended(now.monotonic)
         for change in self.registrar.expire(now.unix):
             self._report_phone(change.binding.user, "expired")
         for number, registration in self._registrations.items():
@@ -251,8 +252,6 @@ class Switchboard:
             if due is not None and due <= now.monotonic:
                 registration.handle_timer(now.monotonic)
                 self._drive(number)
-        while self._forget and self._forget[0][0] <= now.monotonic:
-            self._forget_call(heapq.heappop(self._forget)[1])
         self._pump()
 
     # What is to be done
@@ -268,7 +267,7 @@ class Switchboard:
 
     def live_calls(self) -> int:
         """How many calls have not ended."""
-        return sum(call.live for call in self._calls.values())
+        return len(self.calls.live())
 
     # Dispatch
 
@@ -289,18 +288,12 @@ class Switchboard:
             self._requested(event)
         elif isinstance(event, ResponseReceived):
             self._responded(event)
-        elif isinstance(event, CancelReceived) and event.transaction_id in self._by_server:
-            call = self._by_server[event.transaction_id]
-            call.cancelled(self._now.monotonic)
-            self._settle(call)
+        elif isinstance(event, CancelReceived):
+            self._gave_up(event.transaction_id)
         elif isinstance(event, AckReceived):
             self._acknowledged(event)
-        elif isinstance(event, AckMissing) and event.transaction_id in self._by_server:
-            call = self._by_server[event.transaction_id]
-            leg = call.network if isinstance(call, InboundCall) else call.desk
-            if leg is not None:
-                call.acknowledgement_missing(leg)
-            self._settle(call)
+        elif isinstance(event, AckMissing):
+            self._unacknowledged(event)
         elif isinstance(event, TransactionFailed):
             self._transaction_failed(event)
 
@@ -321,11 +314,13 @@ class Switchboard:
             self._refuse(event, 405, extra=(("Allow", ALLOW),))
 
     def _in_dialog(self, event: RequestReceived) -> None:
-        found = self._by_dialog.get(dialog_key(event.request))
+        found = self.calls.by_dialog(dialog_key(event.request))
         if found is None:
             self._refuse(event, 481)
             return
         call, leg = found
+        if event.request.method == "INVITE":
+            self.calls.expect(call, event.transaction_id, leg)
         call.request(leg, event.transaction_id, event.request, event.flow)
         self._settle(call)
 
@@ -335,23 +330,36 @@ class Switchboard:
             self._registrations[number].receive_response(event.response, self._now.monotonic)
             self._drive(number)
             return
-        found = self._by_client.get(event.transaction_id)
+        found = self.calls.by_client(event.transaction_id)
         if found is None:
             return
         call, leg = found
+        if leg.is_surplus(event.response):
+            leg.turn_away(self._wire, event.response)
+            return
         try:
             call.leg_responded(leg, event.response, event.flow, self._now.monotonic)
         except RemoteProtocolError:
             call.leg_failed(leg, self._now.monotonic)
         self._settle(call)
 
+    def _gave_up(self, transaction_id: str) -> None:
+        found = self.calls.by_server(transaction_id)
+        if found is not None and transaction_id == found[0].transaction_id:
+            found[0].cancelled(self._now.monotonic)
+            self._settle(found[0])
+
     def _acknowledged(self, event: AckReceived) -> None:
-        call = self._by_server.get(event.transaction_id)
-        if call is not None:
-            leg = call.network if isinstance(call, InboundCall) else call.desk
-            if leg is not None:
-                call.acknowledged(leg, event.request)
-            self._settle(call)
+        found = self.calls.by_server(event.transaction_id)
+        if found is not None and found[1] is not None:
+            found[0].acknowledged(found[1], event.request)
+            self._settle(found[0])
+
+    def _unacknowledged(self, event: AckMissing) -> None:
+        found = self.calls.by_server(event.transaction_id)
+        if found is not None and found[1] is not None:
+            found[0].acknowledgement_missing(found[1])
+            self._settle(found[0])
 
     def _transaction_failed(self, event: TransactionFailed) -> None:
         number = self._register_of.pop(event.transaction_id, None)
@@ -359,17 +367,25 @@ class Switchboard:
             self._registrations[number].transaction_failed(event.cause, self._now.monotonic)
             self._drive(number)
             return
-        found = self._by_client.get(event.transaction_id)
-        if found is not None:
-            call, leg = found
-            call.leg_failed(leg, self._now.monotonic)
-            self._settle(call)
+        found = self.calls.by_client(event.transaction_id)
+        if found is None:
+            self._gave_up(event.transaction_id)  # the connection of a caller that waited is gone, and so is the caller
+            return
+        call, leg = found
+        call.leg_failed(leg, self._now.monotonic)
+        self._settle(call)
 
     # Calls begin
 
     def _invited(self, event: RequestReceived) -> None:
         if len(event.request.contacts) != 1:
             raise RemoteProtocolError(400, "Exactly one Contact expected")
+        if self._closing:
+            raise RemoteProtocolError(503, "Service Unavailable")
+        required = event.request.headers.get_all("Require")
+        if required:
+            self._refuse(event, 420, extra=[("Unsupported", option) for option in required])
+            return
         sender = event.request.from_.uri
         user = sender.user if isinstance(sender, SipUri) else None
         dialled = _user(event.request.target)
@@ -394,7 +410,6 @@ class Switchboard:
             contact=self._contact(line.number, event.flow),
             caller=caller,
         )
-        self._by_server[event.transaction_id] = call
         self._open(
             call,
             caller=_user(caller.uri),
@@ -410,7 +425,13 @@ class Switchboard:
         if isinstance(account, Challenged):
             self._refuse(event, 401, extra=account.headers)
             return
-        line = self._line_of[account.user]
+        line = self._line_of.get(account.user)
+        if line is None or not _allowed(account, event.flow.remote[0]):
+            self._refuse(event, 403)
+            return
+        if not number:
+            self._refuse(event, 484)
+            return
         call = OutboundCall(
             call_id=self._token(),
             line=line,
@@ -423,7 +444,6 @@ class Switchboard:
             route=self._route(line, number),
             contact=self._contact(line.number, event.flow),
         )
-        self._by_server[event.transaction_id] = call
         self._open(
             call,
             caller=line.number,
@@ -444,7 +464,9 @@ class Switchboard:
         sip_call_id: str = "",
         command_id: int | None = None,
     ) -> None:
-        self._calls[call.call_id] = call
+        self.calls.add(call)
+        if call.transaction_id:
+            self.calls.expect(call, call.transaction_id)
         self._actions.append(
             OpenCall(
                 call_id=call.call_id,
@@ -461,55 +483,19 @@ class Switchboard:
         )
 
     def _admission(self, call: InboundCall) -> Admission:
-        busy = sum(
-            other.phase in _OCCUPYING for other in self._calls.values() if other.line is call.line and other is not call
-        )
-        waiting = any(other.live for other in self._queue if other.line is call.line)
-        if busy < call.line.max_calls and not waiting:
+        if self.calls.has_place(call.line) and not self.calls.is_waited_for(call.line):
             return "ring"
         return "queue" if call.line.when_busy == "queue" else "busy"
 
     def _settle(self, call: Call) -> None:
-        """After anything happened to a call: take its actions, index its legs, keep its deadline, serve who waits."""
+        """After anything happened to a call: take its actions, keep the index up, serve who waits for its place."""
         self._actions.extend(call.actions)
         call.actions.clear()
-        for leg in call.client_legs():
-            self._by_client[leg.transaction_id] = (call, leg)
-        for each in (call.network, call.desk, *call.client_legs()):
-            if each is not None and each.dialog is not None:
-                self._by_dialog[each.dialog.key] = (call, each)
-        if call.deadline is not None:
-            heapq.heappush(self._timers, (call.deadline, call.call_id))
-        if not call.live and not any(known == call.call_id for _, known in self._forget):
-            heapq.heappush(self._forget, (self._now.monotonic + KEEP_ENDED_S, call.call_id))
-            self._serve_waiting(call.line)
-
-    def _serve_waiting(self, line: LineProfile) -> None:
-        self._queue = [waiting for waiting in self._queue if waiting.phase is Phase.QUEUED]
-        for waiting in [each for each in self._queue if each.line is line]:
-            busy = sum(other.phase in _OCCUPYING for other in self._calls.values() if other.line is line)
-            if busy >= line.max_calls:
-                return
-            waiting.line_free(self._phones(line), self._now.monotonic)
-            self._queue.remove(waiting)
-            self._settle(waiting)
-
-    def _time_out_calls(self) -> None:
-        while self._timers and self._timers[0][0] <= self._now.monotonic:
-            deadline, call_id = heapq.heappop(self._timers)
-            call = self._calls.get(call_id)
-            if call is not None and call.deadline == deadline:
-                call.deadline = None
-                call.time_out(self._now.monotonic)
-                self._settle(call)
-
-    def _forget_call(self, call_id: str) -> None:
-        call = self._calls.pop(call_id, None)
-        if call is None:
+        if not self.calls.update(call, self._now.monotonic):
             return
-        self._by_server = {key: other for key, other in self._by_server.items() if other is not call}
-        self._by_client = {key: pair for key, pair in self._by_client.items() if pair[0] is not call}
-        self._by_dialog = {key: pair for key, pair in self._by_dialog.items() if pair[0] is not call}
+        while (waiting := self.calls.next_waiting(call.line)) is not None:
+            waiting.line_free(self._phones(call.line), self._now.monotonic)
+            self._settle(waiting)
 
     # Phones and trunks
 
@@ -598,19 +584,20 @@ class Switchboard:
         return Route(uri=str(uri), flow=route.flow, domain=host, credentials=credentials)
 
     def _from_trunk(self, flow: Flow) -> bool:
-        trunks = [line.trunk for line in self._lines.values() if line.trunk is not None]
-        if any(within(flow.remote[0], trunk.peers) for trunk in trunks):
+        """Whether a PBX of ours speaks. A desk phone may share its host, hence the port; a connection has any port."""
+        hosts = self._trunk_hosts.get(flow.remote[0])
+        if hosts is not None and (flow.reliable or flow.remote[1] in hosts):
             return True
-        return any(route.flow.remote == flow.remote for route in self._trunks.values())
+        return within(flow.remote[0], self._trunk_peers)
 
     def _may_call(self, line: LineProfile, flow: Flow) -> bool:
         """Calls come from the line's own trunk; a line without one takes them from this machine only."""
-        if line.trunk is not None and within(flow.remote[0], line.trunk.peers):
-            return True
+        if line.trunk is None:
+            return within(flow.remote[0], LOOPBACK)
         route = self._trunks.get(line.number)
-        if route is not None:
-            return route.flow.remote[0] == flow.remote[0]
-        return line.trunk is None and (flow.remote[0].startswith("127.") or flow.remote[0] == "::1")
+        if route is not None and route.flow.remote[0] == flow.remote[0]:
+            return True
+        return within(flow.remote[0], line.trunk.peers)
 
     # Small answers
 
@@ -655,6 +642,10 @@ def _way_to(binding: Binding) -> Flow:
     if binding.flow.reliable or not isinstance(uri, SipUri) or _host(uri) != binding.flow.remote[0]:
         return binding.flow
     return replace(binding.flow, remote=(binding.flow.remote[0], uri.port or 5060))
+
+
+def _allowed(account: Account, host: str) -> bool:
+    return not account.networks or within(host, account.networks)
 
 
 def _user(uri: Uri) -> str:
