@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -53,15 +51,6 @@ def test_nothing_follows_the_end() -> None:
     for kind in _MOVES:
         with pytest.raises(BrokenState):
             next_state(CallState.ENDED, kind)
-
-
-@pytest.fixture(scope="module")
-def standing_room(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    """One room for the many calls of a property test."""
-    path = tmp_path_factory.mktemp("calls") / "dutyline.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    with closing(Store(f"sqlite:///{path}")) as store:
-        yield Room(store)
 
 
 def _refused(state: CallState, kind: CallEventKind) -> bool:
