@@ -20,6 +20,7 @@ from pathlib import Path
 from duty.domain.transcripts import Speaker
 from telephony.livefeed import LiveFeed
 from telephony.media_errors import NoFreePortError, RecordingNotSealedError
+from telephony.media_poll import MediaPoll
 from telephony.media_ports import PortPool
 from telephony.media_session import MediaSession
 from telephony.recorder import Recorder, recording_directory
@@ -83,6 +84,7 @@ class MediaPlane:
         self._totals = dict.fromkeys(("received", "sent", "lost", "stray", "malformed"), 0)
         self.recordings = RecordingThreads(recordings_root, clock=clock, on_late_seal=on_late_seal)
         self._ticker: asyncio.Task[None] | None = None
+        self._poll: MediaPoll | None = None
 
     def open(self, call_id: str, *, started_at: datetime) -> MediaSession:
         """Ports for one call. ``call_id`` is 32 hex digits, ``started_at`` the wall clock of this moment.
@@ -115,6 +117,9 @@ class MediaPlane:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
         await self.recordings.aclose()
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
         if self.live is not None:
             self.live.close()
 
@@ -134,6 +139,12 @@ class MediaPlane:
             unsealed=self.recordings.unsealed,
             **totals,
         )
+
+    def poll(self) -> MediaPoll:
+        """The one wake-up of all sockets, made in the running loop when it is first needed."""
+        if self._poll is None:
+            self._poll = MediaPoll(asyncio.get_running_loop(), clock=self.clock)
+        return self._poll
 
     def forget(self, session: MediaSession) -> None:
         """Takes the ports of a closed session back."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import struct
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,6 +19,10 @@ from telephony.media_errors import NoFreePortError
 _RECEIVE_BUFFER = 512 * 1024
 _EXPEDITED_FORWARDING = 46 << 2
 """DSCP EF for voice (RFC 4594)."""
+_SO_TIMESTAMPNS = 35
+"""Linux asm-generic/socket.h; the socket module does not name it."""
+_TIMESPEC = struct.Struct("@qq")
+_OLDEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +89,23 @@ class PortPool:
         return SocketPair(port=port, rtp=opened[0], rtcp=opened[1])
 
 
+def receive_dated(sock: socket.socket, size: int, now: float) -> tuple[bytes, tuple[str, int], float]:
+    """A datagram, its source, and when it reached this machine, in s on the clock that shows ``now`` (its
+    longest age is a minute). Raises what ``recvmsg`` raises."""
+    datagram, ancillary, _, source = sock.recvmsg(size, 64)
+    age = 0.0
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            age = time.time() - seconds - nanoseconds / 1e9
+    return datagram, source, now - min(max(age, 0.0), _OLDEST_S)
+
+
 def _prepare(rtp: socket.socket, family: socket.AddressFamily) -> None:
-    """Room for a second of packets while the process is busy, and precedence on the network where it is
+    """Room for seconds of packets while the process is busy, and precedence on the network where it is
     granted."""
     rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    rtp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     with contextlib.suppress(OSError):
         if family is socket.AF_INET6:
             rtp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _EXPEDITED_FORWARDING)

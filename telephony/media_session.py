@@ -28,7 +28,8 @@ class MediaSession:
     """The media of one call. The ``on_…`` attributes may be set at any time; they are called from the event
     loop.
 
-    ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, "cng")`` once when a fax calls;
+    ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, name)`` once when a fax calls
+    (``"cng"``) or answers (``"ced"``);
     ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
     negotiated remote.
     """
@@ -159,10 +160,10 @@ class MediaSession:
         return MediaLeg(
             speaker=speaker,
             sockets=pair,
-            loop=self._loop,
+            poll=self._plane.poll(),
             clock=self._plane.clock,
             on_digit=self._digit,
-            on_cng=self._cng,
+            on_tone=self._tone,
         )
 
     def _apply_bridge(self) -> None:
@@ -187,10 +188,10 @@ class MediaSession:
         if self.on_dtmf is not None:
             self.on_dtmf(speaker, digit.digit, digit.duration_ms)
 
-    def _cng(self, speaker: Speaker) -> None:
-        self._note("tone", speaker, tone="cng")
+    def _tone(self, speaker: Speaker, name: str) -> None:
+        self._note("tone", speaker, tone=name)
         if self.on_tone is not None:
-            self.on_tone(speaker, "cng")
+            self.on_tone(speaker, name)
 
     def _note(self, event: str, speaker: Speaker, **fields: str | int) -> None:
         track = self._legs[speaker].track

@@ -1,4 +1,8 @@
-"""One channel of a running recording: from packets of one side to positions, file and live captions."""
+"""One channel of a running recording: from packets of one side to positions, file and live captions.
+
+Frames that follow on are joined here and handed over a tenth of a second at a time: the recorder and the captions
+then cost a fifth of what they would by the frame.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ from telephony.rtp.g711 import SAMPLE_RATE, Law
 from telephony.rtp.sequence import Order
 from telephony.rtp.timeline import LAG, LEAD, Timeline, Verdict
 
+_RUN = SAMPLE_RATE // 10
+"""Samples that are handed over together."""
+
 
 class Track:
     """What ``speaker`` says, placed from the recording's first sample at ``zero`` (s on the media clock)."""
@@ -20,6 +27,10 @@ class Track:
         self._live = live
         self._zero = zero
         self._timeline = Timeline()
+        self._run = bytearray()
+        self._run_start = 0
+        self._run_end = -1
+        self._run_law = Law.PCMA
         self._announced_to: int | None = None
         self._reanchors = 0
         self._reanchored_at = 0
@@ -33,26 +44,18 @@ class Track:
 
     def take(self, *, order: Order, timestamp: int, payload: bytes, law: Law, now: float) -> None:
         """One audio packet of this side."""
-        position, verdict = self._timeline.place(
-            order=order, timestamp=timestamp, samples=len(payload), arrival=self.position(now)
-        )
+        samples, arrival = len(payload), int((now - self._zero) * SAMPLE_RATE)
+        position = self._timeline.follow(timestamp, samples, arrival) if order is Order.NEXT else None
         if position is None:
-            self.refused += verdict is Verdict.REFUSED
-            return
-        if verdict is Verdict.REANCHORED:
-            self._reanchors += 1
-            self._reanchored_at = position
-        self._recorder.write(self._speaker, position=position, payload=payload, law=law)
-        if self._live is not None:
-            self._live.send(
-                LiveFrame(
-                    call_id=self._recorder.call_id,
-                    speaker=self._speaker,
-                    codec=law.value,
-                    position=position,
-                    payload=payload,
-                )
-            )
+            position = self._place(order, timestamp, samples, max(0, arrival))
+            if position is None:
+                return
+        if position != self._run_end or law is not self._run_law:
+            self._begin_run(position, law)
+        self._run += payload
+        self._run_end += samples
+        if len(self._run) >= _RUN:
+            self.hand_over()
 
     def announce(self, *, name: str, first: bool, payload: bytes, law: Law, now: float) -> None:
         """One frame of an announcement that the other side hears in place of this one's voice."""
@@ -65,8 +68,29 @@ class Track:
         self._timeline.occupy(self._announced_to)
         self._recorder.write(self._speaker, position=position, payload=payload, law=law)
 
+    def hand_over(self) -> None:
+        """Gives what was joined up to now to the recorder and the captions."""
+        if not self._run:
+            return
+        payload = bytes(self._run)
+        self._run.clear()
+        self._recorder.write(self._speaker, position=self._run_start, payload=payload, law=self._run_law)
+        if self._live is not None:
+            self._live.send(
+                LiveFrame(
+                    call_id=self._recorder.call_id,
+                    speaker=self._speaker,
+                    codec=self._run_law.value,
+                    position=self._run_start,
+                    payload=payload,
+                )
+            )
+        self._run_start = self._run_end
+
     def tick(self, *, lost: int, now: float) -> None:
-        """Notes what happened since the last call; ``lost`` counts the leg's packets that never came."""
+        """Hands over, and notes what happened since the last call; ``lost`` counts the leg's packets that
+        never came."""
+        self.hand_over()
         channel = self._speaker.value
         if lost > self._noted_lost:
             self._recorder.note("loss", channel=channel, position=self.position(now), packets=lost - self._noted_lost)
@@ -74,3 +98,17 @@ class Track:
         if self._reanchors != self._noted_reanchors:
             times, self._noted_reanchors = self._reanchors - self._noted_reanchors, self._reanchors
             self._recorder.note("reanchor", channel=channel, position=self._reanchored_at, times=times)
+
+    def _place(self, order: Order, timestamp: int, samples: int, arrival: int) -> int | None:
+        position, verdict = self._timeline.place(order=order, timestamp=timestamp, samples=samples, arrival=arrival)
+        if position is None:
+            self.refused += verdict is Verdict.REFUSED
+        elif verdict is Verdict.REANCHORED:
+            self._reanchors += 1
+            self._reanchored_at = position
+        return position
+
+    def _begin_run(self, position: int, law: Law) -> None:
+        self.hand_over()
+        self._run_start = self._run_end = position
+        self._run_law = law

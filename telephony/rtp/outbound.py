@@ -30,6 +30,16 @@ class OutboundStream:
         self._sent_at = 0.0
         self.switches = 0
 
+    @property
+    def ssrc(self) -> int | None:
+        """The stream's source, None before its first packet."""
+        return self._ssrc
+
+    @property
+    def latest(self) -> tuple[int, float]:
+        """Timestamp of the newest packet and when it was sent."""
+        return self._timestamp, self._sent_at
+
     def rewrite(
         self, datagram: bytes, *, header: tuple[int, int, int, int, int], payload_type: int, now: float
     ) -> bytes | None:

@@ -31,17 +31,19 @@ class SequenceWindow:
 
     def __init__(self) -> None:
         self.step = 0
-        self._ssrc: int | None = None
+        self.ssrc: int | None = None
+        self._cycles = 0
         self._newest = 0
         self._seen = 1
 
     def receive(self, ssrc: int, sequence: int) -> Order:
         """The order of this packet; ``step`` is set to the packets it lies ahead of the newest before it."""
-        if ssrc != self._ssrc:
-            self._ssrc = ssrc
+        if ssrc != self.ssrc:
+            self.ssrc = ssrc
             return self._begin(sequence, Order.FIRST)
         ahead = (sequence - self._newest) & 0xFFFF
         if 0 < ahead < _MAX_DROPOUT:
+            self._cycles += sequence < self._newest
             self._newest, self.step = sequence, ahead
             self._seen = (self._seen << ahead | 1) & _WINDOW_MASK
             return Order.NEXT
@@ -53,6 +55,11 @@ class SequenceWindow:
         self._seen |= 1 << back
         return Order.REORDERED
 
+    @property
+    def highest(self) -> int:
+        """The highest sequence number of the present source, with its cycles (RFC 3550 6.4.1)."""
+        return self._cycles << 16 | self._newest
+
     def _begin(self, sequence: int, order: Order) -> Order:
-        self._newest, self._seen, self.step = sequence, 1, 1
+        self._newest, self._seen, self.step, self._cycles = sequence, 1, 1, 0
         return order

@@ -36,6 +36,16 @@ class StreamCounter:
         """Packets expected by sequence number that have not come; one that comes late is taken off again."""
         return self._expected - (self.received - self._duplicated)
 
+    @property
+    def expected(self) -> int:
+        """Packets that should have come, by sequence number."""
+        return self._expected
+
+    @property
+    def jitter(self) -> int:
+        """Interarrival jitter in timestamp units (RFC 3550 6.4.1)."""
+        return int(self._jitter)
+
     def count(self, order: Order, step: int) -> None:
         """Takes one packet of any payload type, as its SequenceWindow classified it."""
         self.received += 1

@@ -80,15 +80,26 @@ class Timeline:
         """Where the packet with RTP ``timestamp`` and this many ``samples`` goes, which came at
         ``arrival``."""
         if order is Order.NEXT and self._anchored:
-            advance = _signed(timestamp - self._timestamp)
-            position = self._position + advance
-            if 0 < advance <= JUMP and arrival - LAG <= position <= arrival + LEAD - samples:
-                return self._take(position, timestamp, samples, Verdict.PLACED)
+            position = self.follow(timestamp, samples, arrival)
+            if position is not None:
+                return Placement(position, Verdict.PLACED)
         elif order is Order.DUPLICATE:
             return _DUPLICATE
         elif order is Order.REORDERED and self._anchored:
             return self._place_late(timestamp, samples, arrival)
         return self._anchor(timestamp, samples, arrival)
+
+    def follow(self, timestamp: int, samples: int, arrival: int) -> int | None:
+        """The place of a packet that is next in its stream, as nearly all are: ``place`` without the detour;
+        None where only ``place`` can tell."""
+        advance = (timestamp - self._timestamp) & 0xFFFFFFFF
+        position = self._position + advance
+        if not self._anchored or not 0 < advance <= JUMP or not arrival - LAG <= position <= arrival + LEAD - samples:
+            return None
+        self._position, self._timestamp = position, timestamp
+        if position + samples > self._end:
+            self._end = position + samples
+        return position
 
     def _take(self, position: int, timestamp: int, samples: int, verdict: Verdict) -> Placement:
         self._position, self._timestamp = position, timestamp

@@ -1,8 +1,8 @@
 """Tones a caller expects from a Chinese exchange, and the one that tells a fax machine from a person
 (requirement 5-a).
 
-Ringing and busy tone are 450 Hz with the cadences of GB/T 3380; CNG is 1100 Hz, 0.5 s on, 3 s off (ITU-T T.30
-4.2).
+Ringing and busy tone are 450 Hz with the cadences of GB/T 3380; CNG, with which a fax calls, is 1100 Hz, 0.5 s on,
+3 s off, and CED, with which it answers, 2100 Hz for 2.6 to 4 s (ITU-T T.30 4.1, 4.2).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from telephony.rtp.g711 import SAMPLE_RATE, Samples
 
 CALL_PROGRESS_HZ = 450
 CNG_HZ = 1100
+CED_HZ = 2100
 _AMPLITUDE = 3300
 """About -20 dBFS, near the -10 dBm0 a line gives."""
 _BLOCK = 160
@@ -22,6 +23,10 @@ _PURITY = 0.5
 _CNG_BLOCKS = range(20, 32)
 """Blocks of 20 ms that a CNG burst lasts: 0.5 s ± 15 %, and one block at either end that is cut by its
 edge."""
+_CED_BLOCKS = 100
+"""Blocks of 20 ms after which 2100 Hz is an answering tone, of the 2.6 to 4 s that it lasts."""
+_CED_MISSES = 1
+"""Blocks in a row that a phase reversal may spoil."""
 
 
 def _tone(hertz: float, seconds: float) -> Samples:
@@ -51,14 +56,48 @@ def cng() -> Samples:
     return _cadence(CNG_HZ, 0.5, 3.0)
 
 
-def _goertzel_bank() -> NDArray[np.float32]:
-    """Cosines and sines over one block at 1100 Hz and either end of T.30's tolerance of ± 38 Hz."""
-    hertz = np.array([[CNG_HZ - 38.0], [CNG_HZ], [CNG_HZ + 38.0]])
-    angle = 2 * np.pi * hertz * np.arange(_BLOCK) / SAMPLE_RATE
-    return np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32)
+def ced(seconds: float = 3.0) -> Samples:
+    """The answering tone of a fax machine."""
+    return _tone(CED_HZ, seconds)
 
 
-_BANK = _goertzel_bank()
+def _goertzel_bank(*hertz: float) -> NDArray[np.float32]:
+    """Cosines and sines over one block, a column for each of ``hertz`` and then again."""
+    angle = 2 * np.pi * np.outer(np.arange(_BLOCK), hertz) / SAMPLE_RATE
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+_CNG_BANK = _goertzel_bank(CNG_HZ - 38.0, CNG_HZ, CNG_HZ + 38.0)
+"""1100 Hz and either end of T.30's tolerance of ± 38 Hz."""
+_CED_BANK = _goertzel_bank(CED_HZ)
+
+
+class _Blocks:
+    """Cuts what arrives in pieces into blocks of 20 ms, and tells which of them are the tone."""
+
+    def __init__(self, bank: NDArray[np.float32]) -> None:
+        self._bank = bank
+        self._pending: Samples = np.zeros(0, dtype=np.int16)
+
+    def receive(self, samples: Samples) -> list[bool]:
+        joined = np.concatenate([self._pending, samples]) if self._pending.size else samples
+        whole = joined.size - joined.size % _BLOCK
+        self._pending = joined[whole:]
+        return _is_tone(joined[:whole].reshape(-1, _BLOCK), self._bank) if whole else []
+
+
+def _is_tone(blocks: Samples, bank: NDArray[np.float32]) -> list[bool]:
+    """For each block, whether half of its energy or more lies in one of the bank's tones."""
+    wave = blocks.astype(np.float32)
+    energy = np.einsum("ij,ij->i", wave, wave)
+    loud = energy >= _BLOCK * _MINIMUM_RMS**2
+    if not loud.any():
+        return [False] * len(blocks)
+    parts = wave @ bank
+    count = bank.shape[1] // 2
+    strongest = (parts[:, :count] ** 2 + parts[:, count:] ** 2).max(axis=1)
+    tonal: list[bool] = (loud & (2 * strongest > _PURITY * _BLOCK * energy)).tolist()
+    return tonal
 
 
 class CngDetector:
@@ -70,34 +109,34 @@ class CngDetector:
 
     def __init__(self) -> None:
         self.found = False
-        self._pending: Samples = np.zeros(0, dtype=np.int16)
+        self._blocks = _Blocks(_CNG_BANK)
         self._run = 0
 
     def receive(self, samples: Samples) -> bool:
         """True exactly once, with the samples in which the first burst is seen to have ended."""
         if self.found:
             return False
-        joined = np.concatenate([self._pending, samples]) if self._pending.size else samples
-        whole = joined.size - joined.size % _BLOCK
-        self._pending = joined[whole:]
-        for at in range(0, whole, _BLOCK):
-            self._count(joined[at : at + _BLOCK])
+        for tonal in self._blocks.receive(samples):
+            self.found = self.found or (not tonal and self._run in _CNG_BLOCKS)
+            self._run = self._run + 1 if tonal else 0
         return self.found
 
-    def _count(self, block: Samples) -> None:
-        if _is_cng(block):
-            self._run += 1
-        else:
-            self.found = self.found or self._run in _CNG_BLOCKS
-            self._run = 0
 
+class CedDetector:
+    """Finds the answering tone of a fax machine or modem, phase reversals (V.25, every 0.45 s) included."""
 
-def _is_cng(block: Samples) -> bool:
-    """Whether half of the block's energy or more lies at 1100 Hz."""
-    wave = block.astype(np.float32)
-    energy = float(wave @ wave)
-    if energy < _BLOCK * _MINIMUM_RMS**2:
-        return False
-    low, middle, high, low_sine, middle_sine, high_sine = (_BANK @ wave).tolist()
-    strongest = max(low**2 + low_sine**2, middle**2 + middle_sine**2, high**2 + high_sine**2)
-    return bool(2 * strongest / (_BLOCK * energy) > _PURITY)
+    def __init__(self) -> None:
+        self.found = False
+        self._blocks = _Blocks(_CED_BANK)
+        self._run = 0
+        self._missed = 0
+
+    def receive(self, samples: Samples) -> bool:
+        """True exactly once, as soon as the tone has lasted long enough."""
+        if self.found:
+            return False
+        for tonal in self._blocks.receive(samples):
+            self._missed = 0 if tonal else self._missed + 1
+            self._run = self._run + 1 if self._missed <= _CED_MISSES else 0
+            self.found = self.found or (tonal and self._run >= _CED_BLOCKS)
+        return self.found
