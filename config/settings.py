@@ -6,7 +6,7 @@ import os
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -14,6 +14,24 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 Network = IPv4Network | IPv6Network
 _DEFAULTS = Path(__file__).parent / "defaults.toml"
 CONFIG_VARIABLE = "DUTYLINE_CONFIG"
+_PREFIX, _NESTED = "DUTYLINE_", "__"
+
+RequiredField = Literal[
+    "event_time",
+    "place",
+    "event",
+    "caller",
+    "caller_unit",
+    "caller_name",
+    "caller_title",
+    "caller_phone",
+    "casualties",
+    "measures",
+    "request",
+]
+CategoryName = Literal[
+    "routine", "incident", "directive", "superior", "opinion", "notice", "drill", "wrong_number", "fax"
+]
 
 
 class _Section(BaseModel):
@@ -67,6 +85,12 @@ class SipSettings(_Section):
     rtp_first_port: int = Field(ge=1024, le=65535)
     rtp_last_port: int = Field(ge=1024, le=65535)
 
+    @model_validator(mode="after")
+    def _ports_suffice(self) -> SipSettings:
+        if self.rtp_last_port - self.rtp_first_port < 3:
+            raise ValueError("rtp_first_port to rtp_last_port must hold the two pairs of ports of one call")
+        return self
+
     @property
     def contact_host(self) -> str:
         """The address others reach us by."""
@@ -84,14 +108,14 @@ class NumberSettings(_Section):
     """How numbers read where the line stands."""
 
     area_code: str = Field(pattern=r"^0\d{2,3}$")
-    extension_digits: tuple[int, ...]
+    extension_digits: tuple[Annotated[int, Field(ge=1, le=8)], ...]
 
 
 class EntrySettings(_Section):
     """What an entry must have before it is finalized."""
 
-    required: tuple[str, ...]
-    important: tuple[str, ...]
+    required: tuple[RequiredField, ...]
+    important: tuple[CategoryName, ...]
 
 
 class UnitSettings(_Section):
@@ -106,8 +130,15 @@ class UnitSettings(_Section):
 
     @model_validator(mode="after")
     def _pattern_numbers(self) -> UnitSettings:
-        if "{number}" not in self.number_pattern or "{year}" not in self.number_pattern:
+        try:
+            texts = {self.number_pattern.format(year=year, number=9) for year in (2026, 2027)}
+            texts.add(self.number_pattern.format(year=2026, number=10))
+        except (LookupError, ValueError, AttributeError):
+            raise ValueError("number_pattern may hold {year} and {number} and no other braces") from None
+        if len(texts) != 3:
             raise ValueError("number_pattern needs {year} and {number}")
+        if len(self.number_pattern) > 60:
+            raise ValueError("number_pattern is longer than 60 characters")
         return self
 
 
@@ -141,7 +172,7 @@ class LineSettings(_Section):
     announcement: str = ""
     on_outage: Literal["refuse", "open"] = "refuse"
     phones: tuple[PhoneSettings, ...]
-    forwarding_codes: tuple[str, ...] = ()
+    forwarding_codes: tuple[Annotated[str, Field(pattern=r"^[0-9*#]{2,20}$")], ...] = ()
     trunk: TrunkSettings | None = None
 
 
@@ -149,8 +180,8 @@ class Settings(BaseSettings):
     """Everything an operator may set. Raises pydantic.ValidationError naming each wrong value."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DUTYLINE_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_NESTED,
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
@@ -180,15 +211,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Settings:
-        units = {unit.code for unit in self.units}
+        above = {unit.code: unit.parent for unit in self.units}
         for line in self.lines:
-            if line.unit not in units:
+            if line.unit not in above:
                 raise ValueError(f"line {line.number} names the unknown unit {line.unit}")
-        extensions = [phone.extension for line in self.lines for phone in line.phones]
-        if len(extensions) != len(set(extensions)):
-            raise ValueError("an extension is given to two phones")
-        if not any(unit.is_hub for unit in self.units):
-            raise ValueError("no unit is the hub")
+        _once("unit", [unit.code for unit in self.units])
+        _once("line", [line.number for line in self.lines])
+        _once("extension", [phone.extension for line in self.lines for phone in line.phones])
+        if sum(unit.is_hub for unit in self.units) != 1:
+            raise ValueError("exactly one unit is the hub (is_hub = true)")
+        for code in above:
+            _has_top(code, above)
         return self
 
     @property
@@ -200,14 +233,41 @@ class Settings(BaseSettings):
 def load(path: Path | None = None) -> Settings:
     """The defaults, overlaid by the file at ``path`` (or the one DUTYLINE_CONFIG names), overlaid by the environment.
 
-    Raises OSError for a file that cannot be read, tomllib.TOMLDecodeError, pydantic.ValidationError.
+    Raises OSError for a file that cannot be read, tomllib.TOMLDecodeError, pydantic.ValidationError, and ValueError
+    for a variable of the environment that looks like a setting and is none.
     """
+    _refuse_unknown_variables()
     values = tomllib.loads(_DEFAULTS.read_text("utf-8"))
     named = os.environ.get(CONFIG_VARIABLE)
     chosen = path or (Path(named) if named else None)
     if chosen is not None:
         values = _overlaid(values, tomllib.loads(chosen.read_text("utf-8")))
     return Settings(**values)
+
+
+def _refuse_unknown_variables() -> None:
+    """A section's own fields are checked by its model; a misspelt section would go unnoticed."""
+    for name in os.environ:
+        section, nested, _ = name.upper().removeprefix(_PREFIX).partition(_NESTED)
+        if name.upper().startswith(_PREFIX) and nested and section.lower() not in Settings.model_fields:
+            raise ValueError(f"{name}: there is no section {section.lower()}")
+
+
+def _once(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name} is given twice")
+
+
+def _has_top(code: str, above: dict[str, str | None]) -> None:
+    seen, at = [code], above[code]
+    while at is not None:
+        if at not in above:
+            raise ValueError(f"unit {seen[-1]} names the unknown parent {at}")
+        if at in seen:
+            raise ValueError(f"unit {code} stands above itself: {' < '.join([*seen, at])}")
+        seen.append(at)
+        at = above[at]
 
 
 def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
