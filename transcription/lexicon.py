@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
 from typing import Any
 
@@ -29,7 +28,7 @@ class EventWord:
     category: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lexicon:
     """Everything the rules look up. ``areas`` are townships and street offices."""
 
@@ -44,10 +43,10 @@ class Lexicon:
     events: tuple[EventWord, ...]
     surnames: frozenset[str]
 
-    @cached_property
+    @property
     def phrases(self) -> tuple[str, ...]:
-        """Local names worth biasing an engine towards, the most frequent in speech first."""
-        return (*self.areas[-3:], *(area for area in self.areas[:-3]), "党政办")
+        """Local names worth biasing an engine towards, the townships first."""
+        return (*sorted(self.areas, key=lambda area: not area.endswith(("乡", "镇"))), "党政办")
 
 
 def load_lexicon(gazetteer: str = "longting") -> Lexicon:

@@ -24,6 +24,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all); may raise to abort, after which nothing is left behind."""
 
 _ATTEMPTS = 4
+_PAUSE_S = 1.0
 _TIMEOUT_S = 30.0
 _BLOCK = 1 << 16
 _POLL_S = 0.25
@@ -38,7 +39,7 @@ _PIP_OPTIONS = (
 )
 
 
-def download(source: ZipSource, target: Path, progress: Progress, *, pause_s: float = 1.0) -> None:
+def download(source: ZipSource, target: Path, progress: Progress) -> None:
     """Fetch ``source`` into the file ``target``; a broken connection is taken up where it broke, three times.
 
     Raises ModelDownloadError when the server does not deliver, ModelRefusedError on a wrong size or hash.
@@ -48,14 +49,16 @@ def download(source: ZipSource, target: Path, progress: Progress, *, pause_s: fl
     fault: Exception | None = None
     for attempt in range(_ATTEMPTS):
         if attempt:
-            time.sleep(pause_s * attempt)
+            time.sleep(_PAUSE_S * attempt)
         try:
             _append(source, target, progress)
             break
         except (OSError, http.client.HTTPException) as error:
             fault = error
-            if isinstance(error, urllib.error.HTTPError) and error.code < 500:
-                break
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+                if error.code < 500:
+                    break
     have = target.stat().st_size if target.exists() else 0
     if have < source.size:
         raise ModelDownloadError(f"下载未完成：{source.url}（{have}/{source.size} 字节，{fault}）") from fault

@@ -43,7 +43,7 @@ def normalise(text: str) -> MappedText:
     """``text`` in simplified script with full-width punctuation and no space beside a Chinese character."""
     even = punctuated(simplified(text).translate(_NARROW))
     kept = [i for i, char in enumerate(even) if not (char.isspace() and _beside_chinese(even, i))]
-    return MappedText(text="".join(even[i] for i in kept), origin=tuple(kept))
+    return MappedText(text=punctuated("".join(even[i] for i in kept)), origin=tuple(kept))
 
 
 def punctuated(text: str) -> str:
@@ -54,7 +54,7 @@ def punctuated(text: str) -> str:
         inside = 0 < i < len(text) - 1 and text[i - 1].isdigit() and text[i + 1].isdigit()
         if inside and char in ",.:":
             chars[i] = char
-        elif char == "." and i > 0 and not text[i - 1].isascii():
+        elif char == "." and i > 0 and not chars[i - 1].isascii():
             chars[i] = "。"
     return "".join(chars)
 

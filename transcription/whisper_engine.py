@@ -137,7 +137,7 @@ def _within(phrases: Sequence[str], characters: int) -> str | None:
 
 def _piece(segment: WhisperSegment, offset_s: float, seconds: float) -> Piece:
     def at(time_s: float) -> float:
-        return round(offset_s + min(max(time_s, 0.0), seconds), 3)
+        return round(offset_s + min(max(float(time_s), 0.0), seconds), 3)
 
     spoken = [word for word in segment.words or () if word.word.strip()]
     text = punctuated(simplified("".join(word.word.strip() for word in spoken) or segment.text.strip()))

@@ -37,7 +37,7 @@ def said_events(text: str, lexicon: Lexicon) -> list[SaidEvent]:
         begin = end - len(word.word)
         if _DENIED.search(text[:start]) or text.startswith("演练", end):
             continue
-        sure = (0.95 if name in opened else 0.85) if as_is else 0.65
+        sure = (0.95 if name in opened else 0.85) if as_is else 0.75
         found.append(
             SaidEvent(start=begin, end=end, word=word.word, event=word.event, category=word.category, sure=sure)
         )

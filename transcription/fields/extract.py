@@ -26,7 +26,7 @@ _REQUEST = re.compile(
 )
 _SENTENCE = "。！？；\n"
 _FUTURE = 0.35
-_OFFICER = 0.5
+_OFFICER = 0.35
 
 
 def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) -> tuple[DraftField, ...]:

@@ -13,7 +13,7 @@ _INTRO = re.compile(
     r"我们这边是|我们这里是|我这边是|我这里是|我们是|这边是|这里是|我是|我叫|我姓|本人是?|(?<![\u4e00-\u9fff])是"
 )
 _STOPS = "，。？！；、：,.?!"
-_NOT_GIVEN = frozenset("有在向要说报现我你您他她给就的是想把来去这那和与跟今明昨刚请关反")
+_NOT_GIVEN = re.compile(r"[有在向要说报我你您他她给就的是想把来去这那和与跟请关反]|现在|今天|明天|昨天|刚才|刚刚")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,10 @@ def _read(text: str, at: int, end: int, lexicon: Lexicon, *, named: bool) -> Int
     end = _past_comma(text, end, lexicon)
     unit = None if named else _unit(text, at, end, lexicon)
     after = unit.end if unit else at
-    title = _title(text, after, end, lexicon)
-    after = title.end if title and title.start - after <= 1 else after
     after += 1 if text[after : after + 1] in ("的", "，") else 0
+    title = _title(text, after, end, lexicon)
+    if title is not None and title.start == after:
+        after = title.end
     name = _name(text, after, lexicon) if unit or title or named else None
     if name is None and title is not None:
         name = _name(text, title.end, lexicon)
@@ -103,10 +104,10 @@ def _name(text: str, at: int, lexicon: Lexicon) -> Said | None:
     if not surname:
         return None
     given = ""
-    for char in text[at + len(surname) : at + len(surname) + 2]:
-        if char in _STOPS or char in _NOT_GIVEN or not "\u4e00" <= char <= "\u9fff":
+    for place in range(at + len(surname), min(len(text), at + len(surname) + 2)):
+        if _NOT_GIVEN.match(text, place) or not "\u4e00" <= text[place] <= "\u9fff":
             break
-        given += char
+        given += text[place]
     title = next((t for t in lexicon.titles if text.startswith(t, at + len(surname))), None)
     given = "" if title else given
     end = at + len(surname) + len(given)
