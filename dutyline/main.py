@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.secrets import load_or_create, one_time_password
-from config.settings import Settings, load
+from config.settings import Settings
 from duty.domain.errors import DutyError
 from duty.domain.happenings import AlarmKind, Severity
 from duty.domain.times import utc_now
@@ -25,24 +21,22 @@ from duty.services.alarms import Alarms
 from duty.store.database import Store
 from dutyline import logs
 from dutyline.first_start import Prepared, prepare
+from dutyline.models_command import app as models_app
+from dutyline.options import Config, Json, fail, out, settings_of
 from dutyline.supervisor import Supervisor, follow_parent
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="值班专线 dutyline: the duty line."
 )
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Your settings (TOML); what it leaves out is as shipped.")
-]
+app.add_typer(models_app, name="models")
 
 _log = logging.getLogger(__name__)
-_out = Console()
-_err = Console(stderr=True)
 
 
 @app.command()
 def serve(config: Config = None) -> None:
     """Serve the line, the transcription and the console."""
-    settings = _settings(config)
+    settings = settings_of(config)
     logs.set_up("serve")
     prepared = prepare(settings)
     _welcome(settings, prepared)
@@ -62,7 +56,7 @@ def serve(config: Config = None) -> None:
 @app.command(hidden=True)
 def process(name: str, config: Config = None) -> None:
     """Run one of the service's processes; the supervisor calls this."""
-    settings = _settings(config)
+    settings = settings_of(config)
     logs.set_up(name)
     follow_parent()
     _runner(name, settings)()
@@ -85,63 +79,60 @@ def _runner(name: str, settings: Settings) -> Callable[[], None]:
     raise typer.BadParameter(f"no such process: {name}")
 
 
+@app.command()
+def demo(config: Config = None, as_json: Json = False) -> None:
+    """Place the guided first call through the running service."""
+    from dutyline.demo_command import run  # noqa: PLC0415
+
+    run(settings_of(config), as_json=as_json)
+
+
+@app.command()
+def verify(config: Config = None, as_json: Json = False) -> None:
+    """Check every unit's logbook link by link, and the recordings behind it."""
+    from dutyline.verify_command import run  # noqa: PLC0415
+
+    run(settings_of(config), as_json=as_json)
+
+
 @app.command("password")
 def password(login: str, config: Config = None) -> None:
     """Give an account a new one-time password."""
-    settings = _settings(config)
+    settings = settings_of(config)
     made = one_time_password()
     store = Store(settings.store_url)
     try:
         Accounts(store, utc_now).reset_password(login, made)
     finally:
         store.close()
-    _out.print(f"{login}: [bold]{made}[/bold]  （首次登录须修改）")
+    out.print(f"{login}: [bold]{made}[/bold]  （首次登录须修改）")
 
 
 @app.command()
 def phones(config: Config = None) -> None:
     """Show what a desk phone needs to register."""
-    settings = _settings(config)
+    settings = settings_of(config)
     secrets = load_or_create(settings)
     table = Table("专线", "分机", "密码", "注册服务器")
     for line in settings.lines:
         for phone in line.phones:
             registrar = f"{settings.sip.contact_host}:{settings.sip.port}"
             table.add_row(line.number, phone.extension, secrets.phone_password(settings, phone.extension), registrar)
-    _out.print(table)
-
-
-def _settings(config: Path | None) -> Settings:
-    try:
-        return load(config)
-    except (OSError, ValueError) as error:
-        _say_wrong(error)
-        raise typer.Exit(2) from None
-
-
-def _say_wrong(error: Exception) -> None:
-    if isinstance(error, ValidationError):
-        for fault in error.errors():
-            place = ".".join(str(part) for part in fault["loc"])
-            _err.print(f"[red]设置有误[/red] {place}: {fault['msg']}")
-    else:
-        _err.print(f"[red]设置无法读取[/red] {error}")
+    out.print(table)
 
 
 def _welcome(settings: Settings, prepared: Prepared) -> None:
     console = f"http://{settings.web.host}:{settings.web.port}/"
-    _out.print(f"\n[bold]值班专线[/bold]  控制台 {console}")
+    out.print(f"\n[bold]值班专线[/bold]  控制台 {console}")
     for line in settings.lines:
-        _out.print(f"  {line.name} {line.number}  SIP {settings.sip.contact_host}:{settings.sip.port} (UDP, TCP)")
+        out.print(f"  {line.name} {line.number}  SIP {settings.sip.contact_host}:{settings.sip.port} (UDP, TCP)")
     if prepared.credentials:
         table = Table("账号", "身份", "一次性密码", title="首次启动：以下密码只显示这一次，首次登录须修改")
         for credential in prepared.credentials:
             table.add_row(credential.login, credential.name, credential.password)
-        _out.print(table)
-        _out.print("  话机注册信息：dutyline phones    忘记密码：dutyline password 账号")
-        _out.print(
-            "  第一次通话：另开一个终端运行 [bold]dutyline demo[/bold]，看来电、记录草稿如何出现，再核实、定稿\n"
-        )
+        out.print(table)
+        out.print("  话机注册信息：dutyline phones    忘记密码：dutyline password 账号")
+        out.print("  第一次通话：另开一个终端运行 [bold]dutyline demo[/bold]，看来电、记录草稿如何出现，再核实、定稿\n")
     sys.stdout.flush()
 
 
@@ -150,13 +141,9 @@ def main() -> None:
     try:
         app()
     except DutyError as error:
-        _err.print(f"[red]未能完成[/red] {error}")
+        fail(escape(str(error)))
         raise SystemExit(1) from None
     except (OSError, SQLAlchemyError) as error:
-        _err.print(f"[red]未能完成[/red] {type(error).__name__}: {error}")
+        cause = getattr(error, "orig", None) or error  # the database's own words, without the statement
+        fail(escape(f"{type(cause).__name__}: {cause}"))
         raise SystemExit(1) from None
-
-
-def print_json(value: object) -> None:
-    """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")

@@ -224,6 +224,7 @@ class Softphone:
             flow=self._flow(remote),
             contact=self._contact(),
             local=audio.address,
+            tag=_token(),
             credentials=Credentials(username=self._username, password=self._password) if self._password else None,
         )
         call = SoftphoneCall(leg=leg, peer=to, wire=self, audio=audio, told=self._progressed)

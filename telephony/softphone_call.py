@@ -106,6 +106,11 @@ class SoftphoneCall:
             return self.leg.request.call_id
         return self.leg.dialog.call_id if self.leg.dialog is not None else ""
 
+    @property
+    def position_s(self) -> float:
+        """How old our stream is: what is said now is said at this moment, in s."""
+        return self.audio.speech.position / SAMPLE_RATE
+
     async def reached(self, progress: Progress) -> None:
         """Wait until the call is at least as far. Raises CallEndedError where it ends before."""
         await self._passed[progress].wait()
@@ -160,14 +165,9 @@ class SoftphoneCall:
         """End the call as its progress asks: CANCEL, 480, or BYE; nothing where it has ended."""
         if self.end is not None:
             return
-        if self.progress is Progress.TALKING:
-            self.leg.bye(self._wire)
-            self._finish(CallEnd(by="us", status=200, reason="hung up"))
-        elif isinstance(self.leg, ClientLeg):
-            self.leg.cancel(self._wire)
-            self._finish(CallEnd(by="us", status=487, reason="cancelled"))
-        else:
-            self.refuse(480)
+        self.leg.drop(self._wire, status=480)
+        status, reason = (200, "hung up") if self.progress is Progress.TALKING else (487, "given up")
+        self._finish(CallEnd(by="us", status=status, reason=reason))
 
     # What the phone hands over
 
@@ -226,8 +226,7 @@ class SoftphoneCall:
     def lost(self, reason: str) -> None:
         """The peer does not answer any more, or speaks no SIP that we understand."""
         if self.end is None:
-            if self.progress is Progress.TALKING or self.leg.dialog is not None:
-                self.leg.bye(self._wire)
+            self.leg.drop(self._wire, status=480)
             self._finish(CallEnd(by="network", status=408, reason=reason))
 
     # Within
@@ -249,16 +248,14 @@ class SoftphoneCall:
 
     def _answered_late(self, leg: ClientLeg, response: Response, flow: Flow) -> None:
         """A 2xx that crossed our CANCEL or came by another branch wants its ACK and a BYE (RFC 3261 13.2.2.4)."""
-        if not 200 <= response.status < 300:
-            leg.status = leg.status or response.status
-            return
-        kept = (leg.dialog, leg.flow, leg.ended, leg.status)
-        leg.receive(response, flow)
-        leg.ended = False
-        leg.acknowledge(self._wire)
-        leg.bye(self._wire)
-        if self.progress is Progress.TALKING:
-            leg.dialog, leg.flow, leg.ended, leg.status = kept
+        if leg.is_surplus(response):
+            leg.turn_away(self._wire, response)
+        elif 200 <= response.status < 300:
+            leg.receive(response, flow)
+            leg.acknowledge(self._wire)
+            leg.bye(self._wire)
+        elif response.status >= 300:
+            leg.status = response.status
 
     def _listen_early(self, leg: ClientLeg, response: Response) -> None:
         """Early media: an announcement, or ringing tone from the far side."""

@@ -1,0 +1,56 @@
+"""``dutyline verify``: the independent verifier's word on every unit's logbook (requirement 6.2-c)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from config.settings import Settings
+from duty.verifier import CannotVerify, Finding, Report, UnitReport, verify
+from dutyline.options import fail, out, print_json
+
+
+def run(settings: Settings, *, as_json: bool) -> None:
+    """Verify the configured store and its recordings; exit status 1 where a book is not whole or cannot be read."""
+    try:
+        report = verify(settings.store_url, settings.data.recordings)
+    except CannotVerify as error:
+        raise fail(f"登记簿无法读取，不能校验：{error}") from None
+    if as_json:
+        print_json(as_plain(report))
+    else:
+        _show(settings, report)
+    if report.first_broken is not None:
+        raise typer.Exit(1)
+
+
+def as_plain(report: Report) -> dict[str, object]:
+    """The report as JSON values; ``ok`` is the verdict on all books."""
+    return {
+        "ok": report.first_broken is None,
+        "units": [asdict(unit) for unit in report.units],
+        "warnings": [asdict(warning) for warning in report.warnings],
+    }
+
+
+def _show(settings: Settings, report: Report) -> None:
+    names = {unit.code: unit.name for unit in settings.units}
+    if not report.units:
+        out.print("没有任何单位的登记簿")
+    for unit in report.units:
+        out.print(_line(unit, names.get(unit.code, "")), highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        out.print(f"[yellow]注意[/yellow] {_place(warning)}：{warning.explanation}", highlight=False, soft_wrap=True)
+
+
+def _line(unit: UnitReport, name: str) -> str:
+    counted = f"{unit.code} {name}".strip() + f"：值班记录 {unit.entries} 条，链 {unit.links} 环"
+    if unit.broken is None:
+        return f"{counted}，[green]完好[/green]"
+    return f"{counted}以前完好，[red]{_place(unit.broken)}断裂[/red]：{unit.broken.explanation}"
+
+
+def _place(found: Finding) -> str:
+    entry = f"（{found.entry_number}）" if found.entry_number else ""
+    return f"第 {found.position} 环{entry}"
