@@ -16,6 +16,14 @@ class Direction(StrEnum):
     OUTBOUND = "outbound"
 
 
+class Purpose(StrEnum):
+    """Why the call was made: duty business, or a probe of ours (拨测, 查岗), which leaves no draft nor pending item."""
+
+    DUTY = "duty"
+    LINE_CHECK = "line_check"
+    SPOT_CHECK = "spot_check"
+
+
 class CallState(StrEnum):
     """Where a call is now."""
 
@@ -115,6 +123,7 @@ class NewCall:
     sip_call_id: str
     source: str
     arrived_at: datetime
+    purpose: Purpose = Purpose.DUTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,22 @@ class CallHappening:
     at: datetime
     outcome: Outcome | None = None
     data: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegQuality:
+    """What the media of one side were like: packet counts, interarrival jitter and round trip in ms (RFC 3550 6.4),
+    ``one_way`` where this side sent nothing while the other did, ``strays`` packets from foreign addresses."""
+
+    call_id: str
+    speaker: str
+    codec: str
+    packets: int
+    lost: int
+    jitter_ms: float
+    round_trip_ms: float | None
+    strays: int
+    one_way: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

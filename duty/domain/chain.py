@@ -50,7 +50,7 @@ def _checked(value: Canonical) -> Canonical:
         if not all(isinstance(key, str) for key in value):
             raise ValueError("a canonical key is a text")
         return {_checked(key): _checked(item) for key, item in value.items()}  # type: ignore[misc]
-    if isinstance(value, Sequence):
+    if isinstance(value, list | tuple):
         return [_checked(item) for item in value]
     raise ValueError(f"no canonical form for {type(value).__name__}")
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from duty.domain.calls import CallEventKind, CallHappening, CallState, NewCall, Outcome, next_state
+from duty.domain.calls import (
+    CallEventKind,
+    CallHappening,
+    CallState,
+    LegQuality,
+    NewCall,
+    Outcome,
+    Purpose,
+    next_state,
+)
 from duty.domain.entries import Category
 from duty.domain.errors import BrokenState, NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Json, Severity
@@ -23,6 +33,7 @@ from duty.services.outbox import tell
 from duty.store.database import Store
 from duty.store.tables import (
     CallEventRow,
+    CallLegRow,
     CallRow,
     CommandRow,
     EntryRow,
@@ -136,6 +147,12 @@ class CallBook:
                 data=facts,
             )
 
+    def rate_leg(self, quality: LegQuality) -> None:
+        """Keep what one side's media were like. Raises NotFound."""
+        with self._store.writing() as session:
+            _call(session, quality.call_id)
+            session.add(CallLegRow(**asdict(quality)))
+
     def unfinished(self) -> list[str]:
         """Calls that a process left open when it died, oldest first."""
         query = select(CallRow.id).where(CallRow.state != CallState.ENDED.value).order_by(CallRow.arrived_at)
@@ -151,7 +168,8 @@ class CallBook:
         if happening.kind is CallEventKind.RINGING and call.ringing_at is None:
             call.ringing_at = happening.at
         if happening.kind is CallEventKind.ANSWERED:
-            _answered(session, call, happening)
+            _answered(call, happening)
+            _start_entry(session, call)
         if happening.kind is CallEventKind.ENDED:
             _ended(session, call, happening)
         if happening.kind is CallEventKind.FORWARD_MARKED:
@@ -181,14 +199,20 @@ def _call(session: Session, call_id: str) -> CallRow:
     return call
 
 
-def _answered(session: Session, call: CallRow, happening: CallHappening) -> None:
+def _answered(call: CallRow, happening: CallHappening) -> None:
     call.answered_at = happening.at
     call.answered_by = signalled(str(happening.data.get("extension", "")), 80)
+
+
+def _start_entry(session: Session, call: CallRow) -> None:
+    """A draft for every call that is duty business, from the moment it is answered: officers write while they talk."""
+    if call.purpose != Purpose.DUTY.value:
+        return
     entry = EntryRow(
         unit_id=call.unit_id,
         call_id=call.id,
         state="draft",
-        created_at=happening.at,
+        created_at=call.answered_at or call.arrived_at,
         caller_phone=call.caller_number if call.direction == "inbound" else call.callee_number,
         category=Category.ROUTINE.value,
     )
@@ -201,7 +225,7 @@ def _answered(session: Session, call: CallRow, happening: CallHappening) -> None
     tell(
         session,
         EventKind.ENTRY_CHANGED,
-        at=happening.at,
+        at=entry.created_at,
         unit_id=call.unit_id,
         call_id=call.id,
         entry_id=entry.id,
@@ -217,7 +241,8 @@ def _ended(session: Session, call: CallRow, happening: CallHappening) -> None:
     call.end_reason = signalled(str(happening.data.get("reason", "")))
     if call.command_id is not None:
         _finish_command(session, call.command_id, happening.at, outcome.value)
-    if call.direction == "inbound" and call.answered_at is None and outcome.needs_follow_up:
+    duty = call.direction == "inbound" and call.purpose == Purpose.DUTY.value
+    if duty and call.answered_at is None and outcome.needs_follow_up:
         session.add(PendingRow(unit_id=call.unit_id, kind="missed_call", call_id=call.id, created_at=happening.at))
         tell(session, EventKind.PENDING_CHANGED, at=happening.at, unit_id=call.unit_id, call_id=call.id)
         raise_alarm(

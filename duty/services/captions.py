@@ -19,8 +19,10 @@ _WINDOW = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """One finished stretch of live speech; ``speaker`` is ``caller`` or ``officer``."""
+    """One finished stretch of live speech; ``speaker`` is ``caller`` or ``officer``; ``event_id`` is
+    the outbox's, by which a page that also hears the event stream shows it once."""
 
+    event_id: int
     at: datetime
     speaker: str
     text: str
@@ -71,4 +73,6 @@ def show_caption(store: Store, *, at: datetime, call_id: str, speaker: str, text
 
 
 def _caption(row: EventRow) -> Caption:
-    return Caption(at=row.at, speaker=str(row.data.get("speaker", "")), text=str(row.data.get("text", "")))
+    return Caption(
+        event_id=row.id, at=row.at, speaker=str(row.data.get("speaker", "")), text=str(row.data.get("text", ""))
+    )

@@ -90,8 +90,9 @@ class Lines:
         present = {(part.kind, part.name): part for part in _components(session, row.id)}
         for kind, name in wanted - present.keys():
             session.add(ComponentRow(line_id=row.id, kind=kind, name=name, state="unregistered", since=self._clock()))
-        for key in present.keys() - wanted:
-            session.delete(present[key])
+        for kind, name in present.keys() - wanted:
+            session.delete(present[kind, name])
+            clear_alarm(session, _LOST[kind], name, at=self._clock())
 
     def report(
         self,

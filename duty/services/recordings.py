@@ -15,7 +15,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind, RecordingFacts
-from duty.domain.drafts import Draft, DraftField
+from duty.domain.drafts import Draft, DraftField, FieldName
 from duty.domain.entries import MAX_FIELD_CHARS, Category
 from duty.domain.errors import NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Severity
@@ -260,7 +260,8 @@ def _set_aside(session: Session, row: RecordingRow, call: CallRow, reason: str, 
 def fill(entry: EntryRow, draft: Draft) -> None:
     """Put the draft's proposals into the fields that are still empty; what an officer wrote is never overwritten."""
     before = content_of(entry)
-    for proposal in draft.fields:
+    best = filter(None, map(draft.field, FieldName))
+    for proposal in best:
         name, value = proposal.name.value, proposal.value.strip()[:MAX_FIELD_CHARS]
         if name == "category":
             _fill_category(entry, proposal)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -112,6 +113,7 @@ class OfficerRow(Base):
     name: Mapped[str]
     title: Mapped[str] = mapped_column(Text, default="")
     password_hash: Mapped[str]
+    pin_hash: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
     roles: Mapped[list[Any]] = mapped_column(JSON)
     active: Mapped[bool] = mapped_column(Boolean, default=True)
     must_change_password: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -183,6 +185,7 @@ class CallRow(Base):
     caller_display: Mapped[str] = mapped_column(Text, default="")
     callee_number: Mapped[str] = mapped_column(String(120))
     trust: Mapped[str] = mapped_column(String(12))
+    purpose: Mapped[str] = mapped_column(String(12), default="duty", server_default=text("'duty'"))
     sip_call_id: Mapped[str] = mapped_column(String(255), index=True)
     source: Mapped[str] = mapped_column(String(80))
     contact_id: Mapped[int | None] = mapped_column(ForeignKey("contacts.id", ondelete="SET NULL"))
@@ -207,6 +210,69 @@ class CallEventRow(Base):
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(24))
     data: Mapped[dict[str, Any]]
+
+
+class CallLegRow(Base):
+    """What the media of one side of one call were like, written when the call ends; only ever added."""
+
+    __tablename__ = "call_legs"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
+    speaker: Mapped[str] = mapped_column(String(10))
+    codec: Mapped[str] = mapped_column(String(16))
+    packets: Mapped[int]
+    lost: Mapped[int]
+    jitter_ms: Mapped[float]
+    round_trip_ms: Mapped[float | None]
+    strays: Mapped[int]
+    one_way: Mapped[bool]
+
+
+class LineCheckRow(Base):
+    """拨测 or 查岗: one probe call, from its order to its verdict and, where a person was blamed, the appeal."""
+
+    __tablename__ = "line_checks"
+    __table_args__ = (Index("ix_line_checks_due", "state", "due_at"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"))
+    kind: Mapped[str] = mapped_column(String(12))
+    cause: Mapped[str] = mapped_column(String(12))
+    state: Mapped[str] = mapped_column(String(12))
+    token: Mapped[str] = mapped_column(String(16), default="")
+    due_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    verdict: Mapped[str] = mapped_column(String(16), default="")
+    reason: Mapped[str] = mapped_column(Text, default="")
+    answer_s: Mapped[float | None]
+    call_id: Mapped[str | None] = mapped_column(String(32))
+    officer_id: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    ordered_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    evidence: Mapped[dict[str, Any]]
+    appeal: Mapped[str] = mapped_column(Text, default="")
+    appealed_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    appeal_upheld: Mapped[bool | None]
+    line: Mapped[LineRow] = relationship(lazy="joined")
+
+
+class ForwardExceptionRow(Base):
+    """An approved exception to the ban on forwarding: for a stated time, asked by one person, approved by another."""
+
+    __tablename__ = "forward_exceptions"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"))
+    way: Mapped[str] = mapped_column(String(24))
+    target: Mapped[str] = mapped_column(String(120))
+    reason: Mapped[str]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    asked_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    asked_at: Mapped[datetime]
+    approved_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    approved_at: Mapped[datetime | None]
+    revoked_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    revoked_at: Mapped[datetime | None]
+    line: Mapped[LineRow] = relationship(lazy="joined")
 
 
 class EvidenceRow(Base):
@@ -241,6 +307,9 @@ class RecordingRow(Base):
     leased_until: Mapped[datetime | None]
     progress: Mapped[float] = mapped_column(Float, default=0.0)
     last_error: Mapped[str] = mapped_column(Text, default="")
+    archive_path: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
+    archive_sha256: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    archived_at: Mapped[datetime | None]
     call: Mapped[CallRow] = relationship(back_populates="recording", lazy="select")
 
 

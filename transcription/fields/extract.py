@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from duty.domain.drafts import DraftField, FieldName, Source, Span
+from duty.domain.entries import Category
 from duty.domain.transcripts import Speaker, Transcript
 from transcription.fields.casualties import said_casualties
 from transcription.fields.events import SaidEvent, said_events
@@ -54,6 +55,17 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
     for field in ranked:
         best.setdefault((field.name, field.normalised), field)
     return tuple(best.values())
+
+
+_CATEGORIES = {
+    "自然灾害": Category.INCIDENT,
+    "事故灾难": Category.INCIDENT,
+    "公共卫生事件": Category.INCIDENT,
+    "社会安全事件": Category.INCIDENT,
+    "舆情": Category.OPINION,
+    "会议通知": Category.NOTICE,
+}
+"""The vocabulary's words for a kind of event, as categories of an entry; what is none of these is routine."""
 
 
 def _field(
@@ -109,7 +121,10 @@ def _events(turn: Turn, weight: float, lexicon: Lexicon) -> Iterable[DraftField]
         sure = said.sure * weight
         value = _clause(turn.text, start, end, said, places)
         yield _field(FieldName.EVENT, turn, start, end, sure, value=value, normalised=said.event)
-        yield _field(FieldName.CATEGORY, turn, said.start, said.end, sure * 0.9, value=said.category)
+        category = _CATEGORIES.get(said.category, Category.ROUTINE).value
+        yield _field(
+            FieldName.CATEGORY, turn, said.start, said.end, sure * 0.9, value=said.category, normalised=category
+        )
 
 
 def _clause(text: str, start: int, end: int, event: SaidEvent, places: list[SaidPlace]) -> str:
