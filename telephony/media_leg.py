@@ -1,35 +1,37 @@
 """One remote's media: its sockets, who may send to them, and the way of each packet (RFC 3550, RFC 4733).
 
-This is the path that 20 ms frames take, two of them a call and fifty a second each: no task, no value per
-packet, one clock reading, and the datagram itself is passed on wherever nothing in it must change.
+This is the path that 20 ms frames take, two of them a call and fifty a second each. A packet like the one before it is
+passed on by a few comparisons (``_pass_plain``) and looked at later, a tenth of a second at a time (``settle``);
+anything else takes the long way at once, and so learns what may be passed on next.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 from duty.domain.transcripts import Speaker
 from telephony.media_poll import MediaPoll
-from telephony.media_ports import SocketPair, receive_dated
+from telephony.media_ports import Datagram, SocketPair, Source
 from telephony.media_reports import LegReports
 from telephony.media_track import Track
+from telephony.media_values import LegStatistics, Target
+from telephony.media_voice import VoiceIn
 from telephony.rtp.dtmf import Digit, DigitDetector
-from telephony.rtp.ear import Ear, Heard
 from telephony.rtp.errors import MalformedPacketError
 from telephony.rtp.g711 import Law
 from telephony.rtp.outbound import OutboundStream
 from telephony.rtp.packet import HEADER, PAYLOAD_TYPE_MASK, VERSION_BITS, payload_bounds
-from telephony.rtp.reports import Received, RemoteView, Sent
-from telephony.rtp.sequence import Order, SequenceWindow
-from telephony.rtp.statistics import StreamCounter, StreamStatistics
+from telephony.rtp.reports import Sent
+from telephony.rtp.sequence import Order
 
 _LARGEST = 2048
 """Bytes; G.711 over Ethernet fits whatever the packet time. A longer datagram is cut and refused."""
 _WAITING = 500
 """Datagrams taken from a socket at its close: ten seconds, more than its buffer holds of a voice."""
+_SETTLE = 5
+"""Plain packets that are looked at together."""
 _COMFORT_NOISE = 13
 """RFC 3389: the other side is silent and sends nothing else; not an unknown payload."""
 _MUXED_RTCP = range(192, 224)
@@ -40,42 +42,16 @@ _HEARING = frozenset({"sendrecv", "sendonly"})
 Header = tuple[int, int, int, int, int]
 
 
-class Target(Protocol):
-    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is ours (RFC
-    3264): with ``recvonly`` and ``inactive`` the remote does not want to hear us. ``host`` is an address,
-    not a name."""
+class _Plain(NamedTuple):
+    """What the next packet must be like to be passed on without a look: its source, the bytes of version and payload
+    type, those of its SSRC. ``to`` is None where nobody is to hear it, ``shifts`` where nothing in it must change."""
 
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def payload_type(self) -> int: ...
-    @property
-    def telephone_event(self) -> int | None: ...
-    @property
-    def direction(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegStatistics:
-    """What one leg did up to now; all counts are packets. ``stray`` came from a foreign address,
-    ``refused`` had a timestamp that fits no place in the recording, ``unheard`` are DTMF packets the other
-    side did not negotiate, ``rtcp`` are reports taken. ``remote`` is what the remote reports of our stream;
-    ``audible`` whether its voice ever rose above the noise of an open line."""
-
-    stream: StreamStatistics
-    sent: int
-    stray: int
-    malformed: int
-    unknown_payload: int
-    unheard: int
-    socket_errors: int
-    refused: int
-    rtcp: int
-    comfort_noise: int
-    remote: RemoteView
-    audible: bool
+    source: Source
+    head: bytes
+    ssrc: bytes
+    law: Law
+    to: MediaLeg | None
+    shifts: tuple[int, int, int] | None
 
 
 class MediaLeg:
@@ -95,28 +71,27 @@ class MediaLeg:
         self.speaker = speaker
         self.sockets = sockets
         self.other: MediaLeg | None = None
-        self.bridged = False
-        self.playing = False
-        self.track: Track | None = None
         self.last_packet_at: float | None = None
         self.law = Law.PCMA
+        self._bridged = self._playing = False
         self._poll = poll
-        self._recvfrom = sockets.rtp.recvfrom
+        self._datagrams = Datagram(sockets.rtp, clock=clock, largest=_LARGEST + 1)
         self._sendto = sockets.rtp.sendto
         self._clock = clock
         self._on_digit = on_digit
         self._on_tone = on_tone
-        self._ipv6 = ":" in sockets.rtp.getsockname()[0]
         self._host: str | None = None
-        self._source: tuple[str, int] | None = None
-        self._destination: tuple[str, int] | None = None
+        self._source: Source | None = None
+        self._destination: Source | None = None
         self._latching = False
         self._hears = False
         self._telephone_event: int | None = None
-        self._window = SequenceWindow()
-        self._counter = StreamCounter()
+        self._plain: _Plain | None = None
+        self._waiting: list[bytes] = []
+        self._arrivals: list[float] = []
+        self._unsent = 0
+        self._voice = VoiceIn()
         self._digits = DigitDetector()
-        self._ear = Ear()
         self._outbound = OutboundStream()
         self._reports = LegReports(sockets.rtcp, clock=clock)
         self._sent = self._octets = self._stray = self._malformed = self._unknown = 0
@@ -124,13 +99,47 @@ class MediaLeg:
         poll.add(sockets.rtp, self._read_one)
         poll.add(sockets.rtcp, self._reports.read_one)
 
+    @property
+    def bridged(self) -> bool:
+        """Whether the other side hears this one."""
+        return self._bridged
+
+    @bridged.setter
+    def bridged(self, bridged: bool) -> None:
+        self._forget()
+        self._bridged = bridged
+
+    @property
+    def playing(self) -> bool:
+        """Whether this side hears something of ours in place of the other one."""
+        return self._playing
+
+    @playing.setter
+    def playing(self, playing: bool) -> None:
+        if self.other is not None:
+            self.other._forget()
+        self._playing = playing
+
+    @property
+    def track(self) -> Track | None:
+        """Where this side is recorded."""
+        return self._voice.track
+
+    @track.setter
+    def track(self, track: Track | None) -> None:
+        self._forget()
+        self._voice.track = track
+
     def set_remote(self, target: Target, *, latch: bool) -> None:
         """Takes what was negotiated. Raises ValueError for a host that is no address or a codec other than
         G.711."""
-        address = ipaddress.ip_address(target.host)
-        self.law = Law(target.payload_type)
+        address, law = ipaddress.ip_address(target.host), Law(target.payload_type)
+        for leg in (self, self.other):
+            if leg is not None:
+                leg._forget()
+        self.law = law
         self._telephone_event = target.telephone_event
-        self._ear.inband = target.telephone_event is None
+        self._voice.ear.inband = target.telephone_event is None
         somewhere = target.port != 0 and not address.is_unspecified
         self._hears = somewhere and target.direction in _HEARING
         if somewhere and (self._destination, self._latching) != ((str(address), target.port), latch):
@@ -144,7 +153,9 @@ class MediaLeg:
         for _ in range(_WAITING):
             if not self._read_one(True):
                 break
-        self._report_tones(self._ear.listen())
+        self._forget()
+        self._voice.listen()
+        self._report_heard()
         if self.track is not None:
             self.track.hand_over()
         self._report(self._clock(), last=True)
@@ -153,8 +164,11 @@ class MediaLeg:
 
     def statistics(self) -> LegStatistics:
         """The figures as a value."""
+        for leg in (self, self.other):
+            if leg is not None:
+                leg.settle()
         return LegStatistics(
-            stream=self._counter.snapshot(),
+            stream=self._voice.counter.snapshot(),
             sent=self._sent,
             stray=self._stray,
             malformed=self._malformed,
@@ -165,69 +179,111 @@ class MediaLeg:
             rtcp=self._reports.taken,
             comfort_noise=self._comfort_noise,
             remote=self._reports.view(),
-            audible=self._ear.audible,
+            audible=self._voice.ear.audible,
+            codec=self.law.name,
         )
 
     def tick(self, now: float) -> None:
         """What no packet triggers: digits whose end was lost, tones, reports, and the track's notes."""
+        self.settle()
         for digit in self._digits.expire(now):
             self._on_digit(self.speaker, digit)
-        self._report_tones(self._ear.listen())
+        self._voice.listen()
+        self._report_heard()
         if self._reports.due(now):
             self._report(now)
         if self.track is not None:
-            self.track.tick(lost=self._counter.lost, now=now)
+            self.track.tick(lost=self._voice.counter.lost, now=now)
 
     def play(self, *, header: Header, payload: bytes, now: float) -> None:
         """Sends one frame of our own; ``payload`` is in this leg's law. A remote on hold hears nothing."""
         if self._hears:
             self._pass_on(HEADER.pack(*header) + payload, header, self.law.value, now)
 
+    def settle(self) -> None:
+        """Counts, records and hears the plain packets that were passed on."""
+        plain = self._plain
+        if plain is None or not self._waiting:
+            return
+        waiting, arrivals, unsent = self._waiting, self._arrivals, self._unsent
+        self._waiting, self._arrivals, self._unsent = [], [], 0
+        sequence, timestamp = self._voice.take_plain(waiting, arrivals, plain.law)
+        if plain.to is not None:
+            to, (by_sequence, by_timestamp, _) = plain.to, plain.shifts or (0, 0, 0)
+            to._sent += len(waiting) - unsent
+            to._octets += sum(map(len, waiting)) - HEADER.size * len(waiting)
+            to._outbound.advance((sequence + by_sequence) & 0xFFFF, (timestamp + by_timestamp) & 0xFFFFFFFF, arrivals[-1])
+        self._report_heard()
+
+    def _forget(self) -> None:
+        """Something changed: the next packet takes the long way."""
+        self.settle()
+        self._plain = None
+
     def _read_one(self, late: bool) -> bool:
         """One datagram a turn: asking an empty socket again would cost more than the loop's next turn."""
         try:
-            if late:
-                datagram, source, now = receive_dated(self.sockets.rtp, _LARGEST + 1, self._clock())
-            else:
-                datagram, source = self._recvfrom(_LARGEST + 1)
-                now = self._clock()
+            datagram, source, now = self._datagrams.dated() if late else self._datagrams.next()
         except BlockingIOError:
             return False
         except OSError:
             self._socket_errors += 1
             return False
-        self._receive(datagram, source, now)
+        plain = self._plain
+        if (
+            plain is not None
+            and datagram[8:12] == plain.ssrc
+            and datagram[:2] == plain.head
+            and source == plain.source
+            and HEADER.size < len(datagram) <= _LARGEST
+        ):
+            self._pass_plain(plain, datagram, now)
+        else:
+            self.settle()
+            self._receive(datagram, source, now)
         return True
 
-    def _receive(self, datagram: bytes, source: tuple[str, int], now: float) -> None:
-        if self._ipv6:
-            source = source[:2]
-        if source != self._source and not self._latch(source):
+    def _pass_plain(self, plain: _Plain, datagram: bytes, now: float) -> None:
+        to, shifts, out = plain.to, plain.shifts, datagram
+        if to is not None and to._destination is not None:
+            if shifts is not None:
+                first, second, sequence, timestamp, _ = HEADER.unpack_from(datagram)
+                sequence, timestamp = (sequence + shifts[0]) & 0xFFFF, (timestamp + shifts[1]) & 0xFFFFFFFF
+                out = HEADER.pack(first, second, sequence, timestamp, shifts[2]) + datagram[HEADER.size :]
+            try:
+                to._sendto(out, to._destination)
+            except OSError:
+                to._socket_errors += 1
+                self._unsent += 1
+        self.last_packet_at = now
+        self._arrivals.append(now)
+        self._waiting.append(datagram)
+        if len(self._waiting) >= _SETTLE:
+            self.settle()
+
+    def _receive(self, datagram: bytes, source: Source, now: float) -> None:
+        if source[:2] != self._source and not self._latch(source[:2], datagram):
             self._stray += 1
             return
-        size = len(datagram)
-        start, end = HEADER.size, size
-        if size <= HEADER.size or size > _LARGEST or datagram[0] != VERSION_BITS:
-            try:
-                start, end = payload_bounds(datagram)
-            except MalformedPacketError:
-                self._malformed += 1
-                return
-        if start == end or size > _LARGEST:
+        try:
+            start, end = payload_bounds(datagram)
+        except MalformedPacketError:
+            self._malformed += 1
+            return
+        if start == end or len(datagram) > _LARGEST:
             self._malformed += 1
             return
         header: Header = HEADER.unpack_from(datagram)
-        payload_type = header[1] & PAYLOAD_TYPE_MASK
-        law = _LAWS.get(payload_type)
-        if law is None and header[1] in _MUXED_RTCP:
+        if header[1] in _MUXED_RTCP:
             self._reports.take(datagram)
             return
         self.last_packet_at = now
-        window = self._window
-        order = window.receive(header[4], header[2])
-        self._counter.count(order, window.step)
+        order = self._voice.count(header[4], header[2])
+        payload_type = header[1] & PAYLOAD_TYPE_MASK
+        law = _LAWS.get(payload_type)
         if law is not None:
             self._audio(datagram, header, law, start, end, order, now)
+            self._learn(datagram, header, source, law, order)
         elif payload_type == self._telephone_event:
             self._event(datagram, header, start, end, now)
         elif payload_type == _COMFORT_NOISE:
@@ -235,33 +291,54 @@ class MediaLeg:
         else:
             self._unknown += 1
 
-    def _latch(self, source: tuple[str, int]) -> bool:
-        """Takes the first sender at the negotiated address for the remote, where that was allowed."""
+    def _latch(self, source: Source, datagram: bytes) -> bool:
+        """Takes the first who sends media from the negotiated address for the remote, where that was allowed."""
         if self._source is not None or not self._latching or source[0] != self._host:
             return False
+        if len(datagram) < HEADER.size or datagram[0] & 0xC0 != VERSION_BITS:
+            return False
+        payload_type = datagram[1] & PAYLOAD_TYPE_MASK
+        if payload_type not in _LAWS and payload_type not in (self._telephone_event, _COMFORT_NOISE):
+            return False
         self._source = self._destination = source
+        if self.other is not None:
+            self.other._forget()
         return True
 
-    def _audio(self, datagram: bytes, header: Header, law: Law, start: int, end: int, order: Order, now: float) -> None:
-        timestamp = header[3]
-        self._counter.time(timestamp, now)
+    def _listener(self) -> MediaLeg | None:
+        """The other side, where it is to hear this one now."""
         other = self.other
+        return other if self._bridged and other is not None and other._hears and not other._playing else None
+
+    def _learn(self, datagram: bytes, header: Header, source: Source, law: Law, order: Order) -> None:
+        """From the packet that took the long way, what those after it must be like to be passed on at once."""
+        self._plain = None
+        if header[0] != VERSION_BITS or order is not Order.NEXT:
+            return
+        to, shifts = self._listener(), None
+        if to is not None:
+            if law is not to.law:
+                return
+            changes, ssrc = to._outbound.shift(header[4]), to._outbound.ssrc
+            if changes is None or ssrc is None:
+                return
+            if changes != (0, 0) or ssrc != header[4]:
+                shifts = (*changes, ssrc)
+        self._plain = _Plain(source, bytes((VERSION_BITS, law.value)), datagram[8:12], law, to, shifts)
+
+    def _audio(self, datagram: bytes, header: Header, law: Law, start: int, end: int, order: Order, now: float) -> None:
         payload = datagram[start:end]
-        if self.bridged and other is not None and other._hears and not other.playing:
-            if law is other.law:
-                other._pass_on(datagram, header, law.value, now)
-            else:
-                recoded = datagram[:start] + other.law.recode(payload, law) + datagram[end:]
-                other._pass_on(recoded, header, other.law.value, now)
-        if self.track is not None:
-            self.track.take(order=order, timestamp=timestamp, payload=payload, law=law, now=now)
-        heard = self._ear.take(payload, law)
-        if heard is not None:
-            self._report_tones(heard)
+        other = self._listener()
+        if other is not None:
+            if law is not other.law:
+                datagram = datagram[:start] + other.law.recode(payload, law) + datagram[end:]
+            other._pass_on(datagram, header, other.law.value, now)
+        self._voice.take(order=order, timestamp=header[3], payload=payload, law=law, now=now)
+        self._report_heard()
 
     def _event(self, datagram: bytes, header: Header, start: int, end: int, now: float) -> None:
-        other = self.other
-        if self.bridged and other is not None and other._hears and not other.playing:
+        other = self._listener()
+        if other is not None:
             if other._telephone_event is None:
                 self._unheard += 1
             else:
@@ -274,27 +351,21 @@ class MediaLeg:
         for digit in digits:
             self._on_digit(self.speaker, digit)
 
-    def _report_tones(self, heard: Heard | None) -> None:
-        if heard is not None:
+    def _report_heard(self) -> None:
+        for heard in self._voice.heard():
             for tone in heard.tones:
                 self._on_tone(self.speaker, tone)
             for digit in heard.digits:
                 self._on_digit(self.speaker, digit)
 
     def _report(self, now: float, *, last: bool = False) -> None:
+        if self.other is not None:
+            self.other.settle()
         ssrc, (timestamp, sent_at) = self._outbound.ssrc, self._outbound.latest
-        sent = received = None
+        sent = None
         if ssrc is not None and self._sent:
             sent = Sent(ssrc=ssrc, packets=self._sent, octets=self._octets, timestamp=timestamp, sent_at=sent_at)
-        if self._window.ssrc is not None:
-            received = Received(
-                ssrc=self._window.ssrc,
-                highest_sequence=self._window.highest,
-                expected=self._counter.expected,
-                lost=self._counter.lost,
-                jitter=self._counter.jitter,
-            )
-        self._reports.send(sent=sent, received=received, now=now, last=last)
+        self._reports.send(sent=sent, received=self._voice.received(), now=now, last=last)
 
     def _pass_on(self, datagram: bytes, header: Header, payload_type: int, now: float) -> None:
         out = self._outbound.rewrite(datagram, header=header, payload_type=payload_type, now=now)

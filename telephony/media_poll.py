@@ -1,8 +1,9 @@
 """One wake-up for all media sockets: the event loop sees a single descriptor, however many calls there are.
 
 A loop that wakes a callback for each socket spends more on that than on the packet. Here one ``epoll`` holds all
-sockets and is itself watched by the loop (an epoll descriptor is readable when something in it is), so that a turn of
-the loop takes everything that has arrived.
+sockets and is itself watched by the loop (an epoll descriptor is readable when something in it is). After each turn
+it is left alone for a millisecond, so that the next turn finds the packets of many calls: a turn of the loop costs
+more than a packet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ Reader = Callable[[bool], bool]
 """Reads one datagram and says whether there was one. Told True, it must take the arrival from the kernel: the loop
 stood still, and the datagram may be old."""
 
+_PAUSE_S = 0.001
+"""Delay that a packet may get so that many are taken at once; a phone plays out tens of ms later."""
+_ROUNDS = 20
+"""Datagrams of one socket in a turn: a burst is taken at once, a flood does not hold up the loop."""
 _LATE_S = 0.05
 """A turn that comes this long after the last may find old datagrams."""
 _CATCH_UP = 50
@@ -32,7 +37,8 @@ class MediaPoll:
         self._readers: dict[int, Reader] = {}
         self._last_turn = clock()
         self._catching_up = False
-        loop.add_reader(self._epoll.fileno(), self._turn)
+        self._pause: asyncio.TimerHandle | None = None
+        loop.add_reader(self._epoll.fileno(), self._wake)
 
     def add(self, sock: socket.socket, reader: Reader) -> None:
         """Calls ``reader`` whenever ``sock`` holds a datagram."""
@@ -46,13 +52,35 @@ class MediaPoll:
 
     def close(self) -> None:
         """Lets go of the loop and the descriptor."""
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
+    def _wake(self) -> None:
+        """The first datagram after a time without any."""
+        self._loop.remove_reader(self._epoll.fileno())
+        self._turn()
+
     def _turn(self) -> None:
-        now = self._clock()
-        late = self._catching_up or now - self._last_turn > _LATE_S
+        """Takes what has arrived and pauses; without anything to take, asks the loop to wake it."""
         ready = self._epoll.poll(0)
+        if not ready:
+            self._pause = None
+            self._last_turn = self._clock()
+            self._loop.add_reader(self._epoll.fileno(), self._wake)
+            return
+        try:
+            for _ in range(_ROUNDS):
+                self._read(ready)
+                ready = self._epoll.poll(0)
+                if not ready:
+                    break
+        finally:
+            self._pause = self._loop.call_later(_PAUSE_S, self._turn)
+
+    def _read(self, ready: list[tuple[int, int]]) -> None:
+        late = self._catching_up or self._clock() - self._last_turn > _LATE_S
         if late:
             self._catching_up = self._catch_up([descriptor for descriptor, _ in ready])
         else:

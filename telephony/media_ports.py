@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from telephony.media_errors import NoFreePortError
@@ -89,16 +90,34 @@ class PortPool:
         return SocketPair(port=port, rtp=opened[0], rtcp=opened[1])
 
 
-def receive_dated(sock: socket.socket, size: int, now: float) -> tuple[bytes, tuple[str, int], float]:
-    """A datagram, its source, and when it reached this machine, in s on the clock that shows ``now`` (its
-    longest age is a minute). Raises what ``recvmsg`` raises."""
-    datagram, ancillary, _, source = sock.recvmsg(size, 64)
-    age = 0.0
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            age = time.time() - seconds - nanoseconds / 1e9
-    return datagram, source, now - min(max(age, 0.0), _OLDEST_S)
+Source = tuple[str, int]
+"""Host and port; over IPv6 the socket adds flow and scope behind them."""
+
+
+class Datagram:
+    """The datagrams of one socket with the moment of their arrival, in s on ``clock``. Both ways raise what the
+    socket raises, BlockingIOError where there is none."""
+
+    def __init__(self, sock: socket.socket, *, clock: Callable[[], float], largest: int) -> None:
+        self._recvfrom = sock.recvfrom
+        self._recvmsg = sock.recvmsg
+        self._clock = clock
+        self._largest = largest
+
+    def next(self) -> tuple[bytes, Source, float]:
+        """One that arrived just now."""
+        datagram, source = self._recvfrom(self._largest)
+        return datagram, source, self._clock()
+
+    def dated(self) -> tuple[bytes, Source, float]:
+        """One that may have waited, up to a minute: by the kernel's date."""
+        datagram, ancillary, _, source = self._recvmsg(self._largest, 64)
+        age = 0.0
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                age = time.time() - seconds - nanoseconds / 1e9
+        return datagram, source, self._clock() - min(max(age, 0.0), _OLDEST_S)
 
 
 def _prepare(rtp: socket.socket, family: socket.AddressFamily) -> None:

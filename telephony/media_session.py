@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from duty.domain.transcripts import Speaker
 from telephony.media_errors import NoRemoteError
-from telephony.media_leg import LegStatistics, MediaLeg, Target
+from telephony.media_leg import MediaLeg
 from telephony.media_ports import SocketPair
 from telephony.media_track import Track
+from telephony.media_values import LegStatistics, Target
 from telephony.playback import Playback
 from telephony.recorder import Recorder
 from telephony.rtp.dtmf import Digit

@@ -50,12 +50,22 @@ class Track:
             position = self._place(order, timestamp, samples, max(0, arrival))
             if position is None:
                 return
-        if position != self._run_end or law is not self._run_law:
-            self._begin_run(position, law)
-        self._run += payload
-        self._run_end += samples
-        if len(self._run) >= _RUN:
-            self.hand_over()
+        self._join(position, payload, law)
+
+    def take_run(self, *, timestamp: int, payload: bytes, size: int, law: Law, now: float) -> None:
+        """Audio packets that follow on by number and timestamp, each of ``size`` samples; the last came at
+        ``now``."""
+        arrival, last = int((now - self._zero) * SAMPLE_RATE), len(payload) - size
+        begin, position = 0, self._timeline.follow(timestamp, size, arrival)
+        if position is not None:
+            if not last or self._timeline.follow((timestamp + last) & 0xFFFFFFFF, size, arrival) is not None:
+                self._join(position, payload, law)
+                return
+            self._join(position, payload[:size], law)
+            begin = size
+        for at in range(begin, len(payload), size):
+            piece, stamp = payload[at : at + size], (timestamp + at) & 0xFFFFFFFF
+            self.take(order=Order.NEXT, timestamp=stamp, payload=piece, law=law, now=now)
 
     def announce(self, *, name: str, first: bool, payload: bytes, law: Law, now: float) -> None:
         """One frame of an announcement that the other side hears in place of this one's voice."""
@@ -107,6 +117,14 @@ class Track:
             self._reanchors += 1
             self._reanchored_at = position
         return position
+
+    def _join(self, position: int, payload: bytes, law: Law) -> None:
+        if position != self._run_end or law is not self._run_law:
+            self._begin_run(position, law)
+        self._run += payload
+        self._run_end += len(payload)
+        if len(self._run) >= _RUN:
+            self.hand_over()
 
     def _begin_run(self, position: int, law: Law) -> None:
         self.hand_over()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from telephony.rtp.dtmf import Digit
-from telephony.rtp.g711 import Law, Samples
+from telephony.rtp.g711 import Law
 from telephony.rtp.inband import InbandDetector
-from telephony.rtp.tones import CedDetector, CngDetector
+from telephony.rtp.tones import FaxDetector
 
 _PIECE = 2000
 """Samples heard at once."""
@@ -39,8 +39,7 @@ class Ear:
         self._waiting = bytearray()
         self._law = Law.PCMA
         self._listened = 0
-        self._cng: CngDetector | None = CngDetector()
-        self._ced: CedDetector | None = CedDetector()
+        self._fax: FaxDetector | None = FaxDetector()
         self._keys = InbandDetector()
 
     def take(self, payload: bytes, law: Law) -> Heard | None:
@@ -55,7 +54,7 @@ class Ear:
 
     def listen(self) -> Heard | None:
         """Hears what was collected up to now; None for nothing of note."""
-        busy = self.inband or self._cng or self._ced or not self.audible
+        busy = self.inband or self._fax or not self.audible
         if not self._waiting or not busy:
             self._waiting.clear()
             return None
@@ -63,18 +62,8 @@ class Ear:
         self._waiting.clear()
         self.audible = self.audible or max(int(samples.max()), -int(samples.min())) >= _AUDIBLE
         digits = self._keys.receive(samples) if self.inband else []
-        tones = self._fax(samples)
-        return Heard(tones=tones, digits=tuple(digits)) if tones or digits else None
-
-    def _fax(self, samples: Samples) -> tuple[str, ...]:
-        tones: list[str] = []
-        if self._cng is not None and self._cng.receive(samples):
-            self._cng = None
-            tones.append("cng")
-        if self._ced is not None and self._ced.receive(samples):
-            self._ced = None
-            tones.append("ced")
+        tones = self._fax.receive(samples) if self._fax is not None else []
         self._listened += samples.size
         if self._listened > _FAX_LISTENING:
-            self._cng = self._ced = None
-        return tuple(tones)
+            self._fax = None
+        return Heard(tones=tuple(tones), digits=tuple(digits)) if tones or digits else None

@@ -40,6 +40,18 @@ class OutboundStream:
         """Timestamp of the newest packet and when it was sent."""
         return self._timestamp, self._sent_at
 
+    def shift(self, ssrc: int) -> tuple[int, int] | None:
+        """What is added to sequence numbers and timestamps of the source ``ssrc``; None where each packet must
+        still be looked at. Who adds it himself tells ``advance`` of the newest packet."""
+        if ssrc != self._source or self._guarded:
+            return None
+        return self._sequence_shift & 0xFFFF, self._timestamp_shift & 0xFFFFFFFF
+
+    def advance(self, sequence: int, timestamp: int, now: float) -> None:
+        """Numbers of the newest packet that was sent past ``rewrite``, shifted already."""
+        if (sequence - self._sequence) & 0x8000 == 0:
+            self._sequence, self._timestamp, self._sent_at = sequence, timestamp, now
+
     def rewrite(
         self, datagram: bytes, *, header: tuple[int, int, int, int, int], payload_type: int, now: float
     ) -> bytes | None:

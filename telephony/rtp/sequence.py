@@ -55,6 +55,17 @@ class SequenceWindow:
         self._seen |= 1 << back
         return Order.REORDERED
 
+    def advance(self, sequence: int, count: int) -> bool:
+        """Takes ``count`` packets of the present source that follow on from ``sequence``; False, and nothing
+        taken, where ``sequence`` is not the next one."""
+        if (sequence - self._newest) & 0xFFFF != 1 or self.ssrc is None:
+            return False
+        newest = (self._newest + count) & 0xFFFF
+        self._cycles += newest < self._newest
+        self._newest, self.step = newest, 1
+        self._seen = (self._seen << count | (1 << count) - 1) & _WINDOW_MASK
+        return True
+
     @property
     def highest(self) -> int:
         """The highest sequence number of the present source, with its cycles (RFC 3550 6.4.1)."""

@@ -63,11 +63,26 @@ class StreamCounter:
 
     def time(self, timestamp: int, arrival_s: float) -> None:
         """Takes the timing of one audio packet: RTP ``timestamp`` and arrival in s on any steady clock."""
-        transit = (arrival_s * SAMPLE_RATE - timestamp) % 0x100000000
+        transit = arrival_s * SAMPLE_RATE - timestamp
         if self._transit is not None:
-            difference = abs(transit - self._transit)
+            difference = abs(transit - self._transit) % 0x100000000
             self._jitter += (min(difference, 0x100000000 - difference) - self._jitter) / 16
         self._transit = transit
+
+    def count_run(self, timestamp: int, samples: int, arrivals_s: list[float]) -> None:
+        """``count`` and ``time`` for audio packets that follow on, each of ``samples``, the first with
+        ``timestamp``."""
+        self.received += len(arrivals_s)
+        self._expected += len(arrivals_s)
+        transit, jitter = self._transit, self._jitter
+        for arrival in arrivals_s:
+            now = arrival * SAMPLE_RATE - timestamp
+            if transit is not None:
+                difference = abs(now - transit) % 0x100000000
+                jitter += (min(difference, 0x100000000 - difference) - jitter) / 16
+            transit = now
+            timestamp += samples
+        self._transit, self._jitter = transit, jitter
 
     def snapshot(self) -> StreamStatistics:
         """The figures as a value."""

@@ -18,7 +18,8 @@ CED_HZ = 2100
 _AMPLITUDE = 3300
 """About -20 dBFS, near the -10 dBm0 a line gives."""
 _BLOCK = 160
-_MINIMUM_RMS = 100.0
+_LEAST_ENERGY = _BLOCK * 100.0**2
+"""Of a block: an RMS of 100, about -50 dBFS."""
 _PURITY = 0.5
 _CNG_BLOCKS = range(20, 32)
 """Blocks of 20 ms that a CNG burst lasts: 0.5 s ± 15 %, and one block at either end that is cut by its
@@ -67,76 +68,60 @@ def _goertzel_bank(*hertz: float) -> NDArray[np.float32]:
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-_CNG_BANK = _goertzel_bank(CNG_HZ - 38.0, CNG_HZ, CNG_HZ + 38.0)
-"""1100 Hz and either end of T.30's tolerance of ± 38 Hz."""
-_CED_BANK = _goertzel_bank(CED_HZ)
+_BANK = _goertzel_bank(CNG_HZ - 38.0, CNG_HZ, CNG_HZ + 38.0, CED_HZ)
+"""1100 Hz with either end of T.30's tolerance of ± 38 Hz, and 2100 Hz."""
+_TONES = _BANK.shape[1] // 2
 
 
-class _Blocks:
-    """Cuts what arrives in pieces into blocks of 20 ms, and tells which of them are the tone."""
+class FaxDetector:
+    """Finds the tones by which fax machines call and answer in the samples of one channel, each reported once.
 
-    def __init__(self, bank: NDArray[np.float32]) -> None:
-        self._bank = bank
-        self._pending: Samples = np.zeros(0, dtype=np.int16)
-
-    def receive(self, samples: Samples) -> list[bool]:
-        joined = np.concatenate([self._pending, samples]) if self._pending.size else samples
-        whole = joined.size - joined.size % _BLOCK
-        self._pending = joined[whole:]
-        return _is_tone(joined[:whole].reshape(-1, _BLOCK), self._bank) if whole else []
-
-
-def _is_tone(blocks: Samples, bank: NDArray[np.float32]) -> list[bool]:
-    """For each block, whether half of its energy or more lies in one of the bank's tones."""
-    wave = blocks.astype(np.float32)
-    energy = np.einsum("ij,ij->i", wave, wave)
-    loud = energy >= _BLOCK * _MINIMUM_RMS**2
-    if not loud.any():
-        return [False] * len(blocks)
-    parts = wave @ bank
-    count = bank.shape[1] // 2
-    strongest = (parts[:, :count] ** 2 + parts[:, count:] ** 2).max(axis=1)
-    tonal: list[bool] = (loud & (2 * strongest > _PURITY * _BLOCK * energy)).tolist()
-    return tonal
-
-
-class CngDetector:
-    """Finds one complete CNG burst in the samples of one channel, and reports it once.
-
-    A burst must end: a steady 1100 Hz is a test tone, not a fax. Gaps between calls of ``receive`` are taken
-    as nothing.
+    A calling tone must end: a steady 1100 Hz is a test tone, not a fax. The answering tone may turn its phase (V.25,
+    every 0.45 s). Gaps between calls of ``receive`` are taken as nothing.
     """
 
     def __init__(self) -> None:
-        self.found = False
-        self._blocks = _Blocks(_CNG_BANK)
-        self._run = 0
+        self._found: set[str] = set()
+        self._pending: Samples = np.zeros(0, dtype=np.int16)
+        self._cng_run = self._ced_run = self._ced_missed = 0
 
-    def receive(self, samples: Samples) -> bool:
-        """True exactly once, with the samples in which the first burst is seen to have ended."""
-        if self.found:
-            return False
-        for tonal in self._blocks.receive(samples):
-            self.found = self.found or (not tonal and self._run in _CNG_BLOCKS)
-            self._run = self._run + 1 if tonal else 0
-        return self.found
+    def receive(self, samples: Samples) -> list[str]:
+        """``cng`` with the samples in which the first calling tone is seen to have ended, ``ced`` as soon as the
+        answering tone has lasted long enough."""
+        joined = np.concatenate([self._pending, samples]) if self._pending.size else samples
+        whole = joined.size - joined.size % _BLOCK
+        self._pending = joined[whole:]
+        if not whole:
+            return []
+        heard = set()
+        for cng, ced in _tonal(joined[:whole].reshape(-1, _BLOCK)):
+            if self._cng_ended(cng):
+                heard.add("cng")
+            if self._ced_lasts(ced):
+                heard.add("ced")
+        fresh = sorted(heard - self._found)
+        self._found |= heard
+        return fresh
+
+    def _cng_ended(self, tonal: bool) -> bool:
+        ended = not tonal and self._cng_run in _CNG_BLOCKS
+        self._cng_run = self._cng_run + 1 if tonal else 0
+        return ended
+
+    def _ced_lasts(self, tonal: bool) -> bool:
+        self._ced_missed = 0 if tonal else self._ced_missed + 1
+        self._ced_run = self._ced_run + 1 if self._ced_missed <= _CED_MISSES else 0
+        return tonal and self._ced_run >= _CED_BLOCKS
 
 
-class CedDetector:
-    """Finds the answering tone of a fax machine or modem, phase reversals (V.25, every 0.45 s) included."""
-
-    def __init__(self) -> None:
-        self.found = False
-        self._blocks = _Blocks(_CED_BANK)
-        self._run = 0
-        self._missed = 0
-
-    def receive(self, samples: Samples) -> bool:
-        """True exactly once, as soon as the tone has lasted long enough."""
-        if self.found:
-            return False
-        for tonal in self._blocks.receive(samples):
-            self._missed = 0 if tonal else self._missed + 1
-            self._run = self._run + 1 if self._missed <= _CED_MISSES else 0
-            self.found = self.found or (tonal and self._run >= _CED_BLOCKS)
-        return self.found
+def _tonal(blocks: Samples) -> list[tuple[bool, bool]]:
+    """For each block, whether half of its energy or more lies in the calling and in the answering tone."""
+    wave = blocks.astype(np.float32)
+    energy = np.einsum("ij,ij->i", wave, wave)
+    if energy.max() < _LEAST_ENERGY:
+        return [(False, False)] * len(blocks)
+    parts = np.square(wave @ _BANK)
+    power = parts[:, :_TONES] + parts[:, _TONES:]
+    enough = np.maximum(energy, _LEAST_ENERGY) * (_PURITY * _BLOCK / 2)
+    cng, ced = power[:, :-1].max(axis=1) > enough, power[:, -1] > enough
+    return list(zip(cng.tolist(), ced.tolist(), strict=True))

@@ -127,7 +127,7 @@ async def _measure(plane: MediaPlane, calls: int, seconds: float) -> MediaFigure
 def _session(plane: MediaPlane, ports: list[int]) -> MediaSession:
     session = plane.open(uuid.uuid4().hex, started_at=datetime.now(UTC))
     for speaker, port in zip(Speaker, ports, strict=True):
-        session.set_remote(speaker, Remote(port=port), latch=True)
+        session.set_remote(speaker, Remote(port=port))
     session.start_recording()
     session.bridge()
     return session

@@ -26,9 +26,13 @@ def test_call_progress_tones_have_the_chinese_cadence(tone: Callable[[], Samples
 
 
 def found_at(samples: Samples, frame: int = 160) -> list[int]:
-    detector = tones.CngDetector()
+    return [stop for name, stop in heard_at(samples, frame) if name == "cng"]
+
+
+def heard_at(samples: Samples, frame: int = 160) -> list[tuple[str, int]]:
+    detector = tones.FaxDetector()
     edges = [*range(0, samples.size, frame), samples.size]
-    return [stop for start, stop in pairwise(edges) if detector.receive(samples[start:stop])]
+    return [(name, stop) for start, stop in pairwise(edges) for name in detector.receive(samples[start:stop])]
 
 
 def burst(hertz: float, seconds: float, level: float = 3000.0) -> Samples:
@@ -66,5 +70,23 @@ def test_other_sounds_are_no_fax(samples: Samples) -> None:
     assert found_at(samples) == []
 
 
+@pytest.mark.rule("5-a")
+@pytest.mark.parametrize("hertz", [2085, 2100, 2115])
+@pytest.mark.parametrize("reversals", [False, True])
+def test_an_answering_fax_or_modem_is_found_once(hertz: float, reversals: bool) -> None:
+    time = np.arange(3 * 8000) / 8000
+    turns = np.where(time // 0.45 % 2, -1, 1) if reversals else 1
+    wave = 3000 * turns * np.sin(2 * np.pi * hertz * time) + np.random.default_rng(3).normal(0, 100, time.size)
+    line = np.concatenate([np.zeros(4037), wave, np.zeros(8000), wave]).astype(np.int16)
+    heard = heard_at(Law.PCMA.decode(Law.PCMA.encode(line)))
+    assert [name for name, _ in heard] == ["ced"]
+    assert heard[0][1] < 4037 + 2.1 * 8000
+
+
+@pytest.mark.parametrize("samples", [burst(2100, 1.5), burst(1850, 3.0), burst(2250, 3.0), burst(2100, 3.0, level=20)])
+def test_other_tones_are_no_answering_fax(samples: Samples) -> None:
+    assert heard_at(samples) == []
+
+
 def test_speech_is_no_fax() -> None:
-    assert found_at(np.concatenate([line.samples() for line in CONVERSATION])) == []
+    assert heard_at(np.concatenate([line.samples() for line in CONVERSATION])) == []

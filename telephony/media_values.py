@@ -1,0 +1,49 @@
+"""What the media of a leg is told and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from telephony.rtp.reports import RemoteView
+from telephony.rtp.statistics import StreamStatistics
+
+
+class Target(Protocol):
+    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is ours (RFC
+    3264): with ``recvonly`` and ``inactive`` the remote does not want to hear us. ``host`` is an address,
+    not a name."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def payload_type(self) -> int: ...
+    @property
+    def telephone_event(self) -> int | None: ...
+    @property
+    def direction(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegStatistics:
+    """What one leg did up to now; all counts are packets. ``stray`` came from a foreign address,
+    ``refused`` had a timestamp that fits no place in the recording, ``unheard`` are DTMF packets the other
+    side did not negotiate, ``rtcp`` are reports taken. ``remote`` is what the remote reports of our stream;
+    ``audible`` whether its voice ever rose above the noise of an open line; ``codec`` the payload type's name
+    (RFC 3551)."""
+
+    stream: StreamStatistics
+    sent: int
+    stray: int
+    malformed: int
+    unknown_payload: int
+    unheard: int
+    socket_errors: int
+    refused: int
+    rtcp: int
+    comfort_noise: int
+    remote: RemoteView
+    audible: bool
+    codec: str
