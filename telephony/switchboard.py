@@ -619,20 +619,30 @@ class Switchboard:
         self._wire.respond(event.transaction_id, response)
 
     def _report_outside(self, attempt: guard.Attempt, event: RequestReceived) -> None:
-        number = next(iter(self._lines))
-        user = self.registrar.user_on(event.flow, self._now.unix)
-        if user in self._line_of:
-            number = self._line_of[user].number
+        """Report a transfer that one of our phones, or our PBX, asks for outside any call. A stranger's is only
+        refused: it moves nothing, and nobody shall ring the alarm from afar."""
+        line = self._line_of_sender(event.flow)
+        if line is None:
+            return
         self._actions.append(
             ReportForward(
                 call_id=None,
-                line_number=number,
+                line_number=line.number,
                 way=attempt.way,
                 target=attempt.target,
                 source=event.flow.remote[0],
                 raw=event.request.serialize(),
             )
         )
+
+
+    def _line_of_sender(self, flow: Flow) -> LineProfile | None:
+        host = flow.remote[0]
+        for extension, line in self._line_of.items():
+            if any(known.flow.remote[0] == host for known in self.registrar.bindings(extension, self._now.unix)):
+                return line
+        trunks = (line for line in self._lines.values() if line.trunk is not None)
+        return next((line for line in trunks if self._may_call(line, flow)), None)
 
 
 def _way_to(binding: Binding) -> Flow:
