@@ -177,6 +177,7 @@ class Service:
         os.kill(pid, signal.SIGKILL)
         if not self.whole:
             self._running.wait()
+            self.end()
         return pid
 
     def stop(self) -> int:
