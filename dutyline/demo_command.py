@@ -30,7 +30,12 @@ DRAFT_LIMIT_S = 300.0
 BOOKED_LIMIT_S = 10.0
 _POLL_S = 0.25
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may be set to
-_ENDED = {404: "线路不接受本机来电（已接中继的线路只接受中继来电）", 486: "线路忙", 480: "无人接听"}
+_ENDED = {
+    200: "通话中途被挂断，或服务停止",
+    404: "线路不接受本机来电（已接中继的线路只接受中继来电）",
+    486: "线路忙",
+    480: "无人接听",
+}
 
 
 class DemoFailedError(Exception):
