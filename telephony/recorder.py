@@ -172,7 +172,8 @@ class Recorder:
 
     def _try_flush(self) -> bool:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            if self._sidecar.descriptor is None:
+                self.directory.mkdir(parents=True, exist_ok=True)
             self._flush_events()
             for speaker, channel in self._channels.items():
                 self._flush_frames(speaker, channel)

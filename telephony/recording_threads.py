@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -19,6 +20,9 @@ from telephony.sealing import SealedRecording
 
 _SYNC_S = 1.0
 _RETRY_SEAL_S = 10.0
+_BREATH_S = 0.0005
+_ROUND_S = 0.2
+"""Of breaths in one round, however many recordings there are."""
 _log = logging.getLogger(__name__)
 
 
@@ -109,8 +113,12 @@ class RecordingThreads:
 
 
 def _for_all(work: Callable[[Recorder], None], recorders: tuple[Recorder, ...]) -> None:
+    """With a breath after each: the loop gives the interpreter up at every packet, and a thread that takes it for all
+    recorders in a row would have it hold packets for tens of ms."""
+    pause = min(_BREATH_S, _ROUND_S / max(1, len(recorders)))
     for recorder in recorders:
         work(recorder)
+        time.sleep(pause)
 
 
 def _report(future: Future[None]) -> None:

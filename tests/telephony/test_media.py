@@ -396,6 +396,7 @@ async def test_a_re_invite_may_move_the_remote_and_change_the_law(room: Room) ->
     caller, officer = await room.peer(Speaker.CALLER), await room.peer(Speaker.OFFICER)
     room.session.bridge()
     await caller.talk(room.at(Speaker.CALLER), NOISE[:1600])
+    await settle()
     moved = await room.peer(Speaker.OFFICER, Law.PCMU)
     await caller.talk(room.at(Speaker.CALLER), NOISE[1600:3200])
     await settle()
