@@ -28,7 +28,9 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-UNIT = '[[units]]\ncode = "LT"\nname = "甲"\nroom_name = "甲值班室"\nis_hub = true\nnumber_pattern = "{year}-{number}"\n'
+UNIT = (
+    '[[units]]\ncode = "LT"\nname = "甲"\nroom_name = "甲值班室"\nis_hub = true\nnumber_pattern = "{year}-{number}"\n'
+)
 LINE = """[[lines]]
 number = "22595110"
 name = "值班专线"
@@ -73,9 +75,7 @@ def test_config_and_domain_name_the_same_fields_and_categories() -> None:
 
 
 @pytest.mark.rule("10-a")
-def test_an_own_file_changes_what_it_names_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_own_file_changes_what_it_names_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, '[web]\nport = 9000\n[entries]\nrequired = ["event"]\n' + UNIT + LINE)
     settings = load(path)
     assert (settings.web.port, settings.web.host) == (9000, "127.0.0.1")
@@ -139,7 +139,9 @@ def test_a_wrong_value_is_named(tmp_path: Path, text: str, place: str, words: st
     with pytest.raises(ValidationError) as error:
         load(written(tmp_path, text))
     told = {".".join(str(part) for part in fault["loc"]): fault["msg"] for fault in error.value.errors()}
-    matching = [message for where, message in told.items() if where == place or (place and where.startswith(f"{place}."))]
+    matching = [
+        message for where, message in told.items() if where == place or (place and where.startswith(f"{place}."))
+    ]
     assert any(words in message for message in matching), told
 
 

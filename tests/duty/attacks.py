@@ -6,6 +6,7 @@ one. The clever ones know how links are made and hash again what they have chang
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import secrets
@@ -146,8 +147,6 @@ def rewrite_record_and_entry(attacker: Attacker) -> int:
 
 
 def store_uncanonical(attacker: Attacker) -> int:
-    import hashlib
-
     link = attacker.pick()
     payload = json.dumps(json.loads(link["payload"]), ensure_ascii=attacker.dice.random() < 0.5, indent=1)
     attacker.set_link(link, payload=payload, hash=hashlib.sha256(payload.encode()).hexdigest())
@@ -294,7 +293,7 @@ def falsify_amendment(attacker: Attacker) -> int:
     link = attacker.pick("amend")
     statement = attacker.dice.choice(
         [
-            "UPDATE amendments SET changes = '{\"place\": [\"\", \"\"]}' WHERE entry_id = :id",
+            'UPDATE amendments SET changes = \'{"place": ["", ""]}\' WHERE entry_id = :id',
             "UPDATE amendments SET changes = '{' || '}' WHERE entry_id = :id",
             "UPDATE amendments SET reason = '' WHERE entry_id = :id",
             "DELETE FROM amendments WHERE entry_id = :id",
@@ -313,10 +312,9 @@ def _amend(link: dict[str, Any]) -> tuple[int, str]:
 def slip_amendment_in(attacker: Attacker) -> int:
     attacker.run(
         "INSERT INTO amendments (entry_id, changes, reason, officer_id, at)"
-        " SELECT entry_id, changes, reason, officer_id, at FROM amendments WHERE id = :id",
-        id=attacker.rows("SELECT max(id) AS id FROM amendments WHERE entry_id = :e", e=attacker.pick("amend")["entry_id"])[
-            0
-        ]["id"],
+        " SELECT entry_id, changes, reason, officer_id, at FROM amendments"
+        " WHERE id = (SELECT max(id) FROM amendments WHERE entry_id = :entry)",
+        entry=attacker.pick("amend")["entry_id"],
     )
     return len(attacker.links) + 1
 
@@ -358,8 +356,6 @@ def falsify_wav(attacker: Attacker) -> int:
     elif way == "swap":  # another call's true recording, and the row agrees
         raw[44:] = secrets.token_bytes(len(raw) - 44)
         wav.write_bytes(raw)
-        import hashlib
-
         attacker.run(
             "UPDATE recordings SET sha256 = :h WHERE call_id = :id",
             h=hashlib.sha256(raw).hexdigest(),

@@ -100,7 +100,7 @@ def _other_user() -> str | None:
 
 def _run(user: str | None, *command: object) -> None:
     done = subprocess.run(
-        [str(word) for word in command], user=user, capture_output=True, text=True, timeout=60, cwd="/tmp"
+        [str(word) for word in command], user=user, capture_output=True, text=True, timeout=60, cwd="/tmp", check=False
     )
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
 
@@ -108,7 +108,9 @@ def _run(user: str | None, *command: object) -> None:
 def _wait(pg_isready: Path, port: int, server: subprocess.Popen[bytes]) -> None:
     for _ in range(200):
         assert server.poll() is None, "postgres ended at once"
-        asked = subprocess.run([str(pg_isready), "-h", "127.0.0.1", "-p", str(port), "-t", "1"], capture_output=True)
+        asked = subprocess.run(
+            [str(pg_isready), "-h", "127.0.0.1", "-p", str(port), "-t", "1"], capture_output=True, check=False
+        )
         if asked.returncode == 0:
             return
         time.sleep(0.05)

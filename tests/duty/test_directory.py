@@ -8,7 +8,7 @@ from sqlalchemy import select
 from duty.domain.errors import Forbidden, NotFound, Refused
 from duty.domain.rights import Role
 from duty.services.directory import NewContact, match
-from duty.store.tables import AuditRow
+from duty.store.tables import AuditRow, CommandRow, ContactNumberRow
 from tests.duty.room import Room
 
 
@@ -42,7 +42,9 @@ def test_an_extension_only_in_the_directory_still_matches(room: Room) -> None:
 @pytest.mark.rule("6.1-b")
 def test_a_restricted_number_is_masked_and_each_look_is_audited(room: Room) -> None:
     leader, officer, supervisor = room.person(Role.LEADER), room.person(), room.person(Role.SUPERVISOR)
-    secret = NewContact(organisation="市政府领导", name="赵六", numbers=("13900001234",), superior=True, restricted=True)
+    secret = NewContact(
+        organisation="市政府领导", name="赵六", numbers=("13900001234",), superior=True, restricted=True
+    )
     contact_id = room.directory.add(leader, secret)
     for person in (leader, officer, supervisor):
         [view] = room.directory.search(person, "领导")
@@ -98,10 +100,10 @@ def test_officers_read_the_directory_and_leaders_write_it(room: Room) -> None:
 @pytest.mark.rule("6.1-c", "6.1-b")
 def test_a_call_back_is_dialled_to_the_directorys_number_once(room: Room) -> None:
     leader, town = room.person(Role.LEADER), room.person(unit="BS")
-    contact_id = room.directory.add(leader, NewContact(organisation="市局", numbers=("0371-22595000",), restricted=True))
+    contact_id = room.directory.add(
+        leader, NewContact(organisation="市局", numbers=("0371-22595000",), restricted=True)
+    )
     with room.store.reading() as session:
-        from duty.store.tables import ContactNumberRow
-
         number_id = session.scalars(select(ContactNumberRow.id).where(ContactNumberRow.contact_id == contact_id)).one()
     with pytest.raises(Forbidden):
         room.commands.call_back(town, number_id)
@@ -116,6 +118,4 @@ def test_a_call_back_is_dialled_to_the_directorys_number_once(room: Room) -> Non
     room.commands.finish(command_id, result="no_phone")
     room.commands.finish(command_id, result="answered")  # the first word counts
     with room.store.reading() as session:
-        from duty.store.tables import CommandRow
-
         assert session.get_one(CommandRow, command_id).result == "no_phone"

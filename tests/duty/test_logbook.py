@@ -213,8 +213,8 @@ def test_a_directory_check_needs_the_signalled_number_to_be_the_contacts(room: R
     known = room.entry_of(room.answered_call("22595000"))
     room.logbook.check_identity(leader, known.id, check)
     assert room.logbook.entry(leader, known.id).checks[0].verdict == "verified"
+    unknown = CheckResult(method=Method.DIRECTORY, verdict=Verdict.VERIFIED, contact_id=contact + 99)
     with pytest.raises(NotFound):
-        unknown = CheckResult(method=Method.DIRECTORY, verdict=Verdict.VERIFIED, contact_id=contact + 99)
         room.logbook.check_identity(leader, known.id, unknown)
 
 

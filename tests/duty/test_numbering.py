@@ -34,7 +34,9 @@ def go(process: subprocess.Popen[str]) -> None:
 
 def numbers(store: Store) -> list[int | None]:
     with store.reading() as session:
-        return list(session.scalars(select(EntryRow.number).where(EntryRow.number.is_not(None)).order_by(EntryRow.number)))
+        return list(
+            session.scalars(select(EntryRow.number).where(EntryRow.number.is_not(None)).order_by(EntryRow.number))
+        )
 
 
 @pytest.mark.rule("6.2-c")

@@ -88,11 +88,31 @@ def test_the_plan_is_the_places_own() -> None:
 
 
 _FRAGMENTS = st.sampled_from(
-    ["0371", "0378", "22595110", "13800138000", "+", "86", "00", "0", "-", " ", "转", ";ext=", "#", "*", "(", ")", "801"]
+    [
+        "0371",
+        "0378",
+        "22595110",
+        "13800138000",
+        "+",
+        "86",
+        "00",
+        "0",
+        "-",
+        " ",
+        "转",
+        ";ext=",
+        "#",
+        "*",
+        "(",
+        ")",
+        "801",
+    ]
 )
 
 
-@given(st.text(max_size=40) | st.lists(_FRAGMENTS, max_size=7).map("".join) | st.text("0123456789+*#-转,;", max_size=24))
+@given(
+    st.text(max_size=40) | st.lists(_FRAGMENTS, max_size=7).map("".join) | st.text("0123456789+*#-转,;", max_size=24)
+)
 def test_normalising_never_fails_and_is_settled_at_once(written: str) -> None:
     once = normalise(written, PLAN)
     assert normalise(once, PLAN) == once

@@ -210,7 +210,9 @@ def test_a_draft_fills_what_is_empty_and_nothing_else(room: Room) -> None:
     entry = room.entry_of(call_id)
     room.logbook.edit(officer, entry.id, {"place": "officer's own"}, version=entry.version)
     room.recordings.claim()
-    proposed = drafted(place="北书店街", event="着火", category="incident", caller_phone="110", measures=" ", request="\x00")
+    proposed = drafted(
+        place="北书店街", event="着火", category="incident", caller_phone="110", measures=" ", request="\x00"
+    )
     room.recordings.complete(call_id, heard(), proposed)
     after = room.entry_of(call_id)
     assert (after.place, after.event, after.caller_phone) == ("officer's own", "着火", "13800138000")
