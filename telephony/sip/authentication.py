@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from telephony.sip.digest import Authorization, Nonces, challenge, parse_authorization, verify
-from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.digest import ALGORITHMS, Authorization, Nonces, challenge, parse_authorization, verify
+from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.message import Request
 from telephony.sip.uri import equivalent, parse_uri
 
+PUZZLED_AFTER = 2
+"""Unanswered challenges in a row after which a sender is taken for one that only knows MD5."""
+REMEMBERED_SENDERS = 1024
+_FOR_THE_PUZZLED = "MD5"
 _NOBODY = "0" * 64
 
 
@@ -47,18 +51,21 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged:
-    """The sender has to prove itself: answer 401 with ``headers``. ``user`` is whom it claims to be, if
-    anyone."""
+    """The sender has to prove itself: answer ``status`` (401, or 407 where we asked as a proxy would) with
+    ``headers``. ``user`` is whom it claims to be, if anyone."""
 
     doubt: Doubt
     user: str | None
     headers: tuple[tuple[str, str], ...]
+    status: int = 401
 
 
 class Authenticator:
     """Checks the credentials in requests against ``accounts`` (by user), which may change meanwhile.
 
-    ``algorithms`` are offered in this order; the first is what modern phones take, the last what all can.
+    ``algorithms`` are offered in this order, one header each (RFC 8760 section 2.4): a phone answers the first
+    that it has. Some old ones give up at the sight of any algorithm but MD5, wherever it stands: a sender that comes
+    back without credentials after ``PUZZLED_AFTER`` such challenges is offered MD5 alone, where MD5 is offered at all.
     """
 
     def __init__(
@@ -69,49 +76,73 @@ class Authenticator:
         *,
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
     ) -> None:
+        unknown = [algorithm for algorithm in algorithms if algorithm not in ALGORITHMS]
+        if unknown or not algorithms:
+            raise LocalProtocolError(f"no such digest algorithm: {', '.join(unknown) or 'none given'}")
         self._accounts = accounts
         self._realm = realm
         self._nonces = nonces
         self._algorithms = algorithms
+        self._bare: dict[tuple[str, str], int] = {}
 
-    def authenticate(self, request: Request, now: float) -> Account | Challenged:
+    def authenticate(self, request: Request, now: float, *, as_proxy: bool = False) -> Account | Challenged:
         """The account that sent ``request``, or what to ask of the sender. ``now`` is Unix time in s.
 
-        Raises RemoteProtocolError (400) for malformed credentials.
+        ``as_proxy``: by Proxy-Authenticate and 407 (RFC 3261 section 22.3), which some phones expect for calls
+        through the server they are registered at. Raises RemoteProtocolError (400) for malformed credentials.
         """
-        auth = self._credentials(request)
+        found = self._identify(request, now, "Proxy-Authorization" if as_proxy else "Authorization")
+        if isinstance(found, Account):
+            self._offered(request, bare=False)
+            return found
+        doubt, user = found
+        algorithms = self._offered(request, bare=doubt is Doubt.NO_CREDENTIALS)
+        nonce = self._nonces.issue(now)
+        stale = doubt in (Doubt.OLD_NONCE, Doubt.FOREIGN_NONCE)  # the password was right: try again unasked
+        name = "Proxy-Authenticate" if as_proxy else "WWW-Authenticate"
+        headers = tuple((name, challenge(self._realm, nonce, algorithm, stale)) for algorithm in algorithms)
+        return Challenged(doubt=doubt, user=user, headers=headers, status=407 if as_proxy else 401)
+
+    def _offered(self, request: Request, *, bare: bool) -> tuple[str, ...]:
+        """What to ask this sender for; it is known by its address and the name it gives itself."""
+        if _FOR_THE_PUZZLED not in self._algorithms or len(self._algorithms) == 1:
+            return self._algorithms
+        sender = (request.via.received or request.via.host, str(request.from_.uri))
+        seen = self._bare.get(sender, 0) + bare
+        if not bare and seen <= PUZZLED_AFTER:
+            self._bare.pop(sender, None)  # it answers what it was offered
+            return self._algorithms
+        if len(self._bare) >= REMEMBERED_SENDERS:
+            self._bare.clear()
+        self._bare[sender] = seen
+        return (_FOR_THE_PUZZLED,) if seen > PUZZLED_AFTER else self._algorithms
+
+    def _identify(self, request: Request, now: float, header: str) -> Account | tuple[Doubt, str | None]:
+        auth = self._credentials(request, header)
         if auth is None:
-            return self._challenge(Doubt.NO_CREDENTIALS, None, now)
+            return Doubt.NO_CREDENTIALS, None
         account = self._accounts.get(auth.username)
         secret = None if account is None else account.ha1.get(auth.algorithm)
         proven = verify(auth, request.method, secret or _NOBODY)
         if account is None:
-            return self._challenge(Doubt.UNKNOWN_USER, auth.username, now)
+            return Doubt.UNKNOWN_USER, auth.username
         if secret is None or not proven:
-            return self._challenge(Doubt.WRONG_PASSWORD, auth.username, now)
+            return Doubt.WRONG_PASSWORD, auth.username
         if not _same_target(auth.uri, request):
-            return self._challenge(Doubt.OTHER_TARGET, auth.username, now)
+            return Doubt.OTHER_TARGET, auth.username
         verdict = self._nonces.check(auth.nonce, now, auth.nc)
         if verdict == "ok":
             return account
-        doubt = Doubt.OLD_NONCE if verdict == "stale" else Doubt.FOREIGN_NONCE
-        return self._challenge(doubt, auth.username, now)
+        return (Doubt.OLD_NONCE if verdict == "stale" else Doubt.FOREIGN_NONCE), auth.username
 
-    def _credentials(self, request: Request) -> Authorization | None:
-        for value in request.headers.get_all("Authorization"):
+    def _credentials(self, request: Request, header: str) -> Authorization | None:
+        for value in request.headers.get_all(header):
             if value[:7].lower() != "digest ":
                 continue
             auth = parse_authorization(value)
             if auth.realm == self._realm and auth.algorithm in self._algorithms:
                 return auth
         return None
-
-    def _challenge(self, doubt: Doubt, user: str | None, now: float) -> Challenged:
-        nonce = self._nonces.issue(now)
-        stale = doubt in (Doubt.OLD_NONCE, Doubt.FOREIGN_NONCE)  # the password was right: try again unasked
-        values = [challenge(self._realm, nonce, algorithm, stale) for algorithm in self._algorithms]
-        headers = tuple(("WWW-Authenticate", value) for value in values)
-        return Challenged(doubt=doubt, user=user, headers=headers)
 
 
 def _same_target(uri: str, request: Request) -> bool:

@@ -1,5 +1,5 @@
-"""Digest access authentication, both sides (RFC 7616, RFC 2617, for SIP RFC 8760): MD5 and SHA-256 with
-qop=auth.
+"""Digest access authentication, both sides (RFC 7616, RFC 2617, for SIP RFC 8760): MD5, SHA-256 and
+SHA-512-256 with qop=auth.
 
 A server needs no table of the nonces it gave out: each carries its time and a keyed hash. Only the nonces
 that were used are remembered, a bounded number of them, so that no credentials count twice.
@@ -13,7 +13,7 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import md5, sha256
+from hashlib import md5, new, sha256
 from typing import Literal
 
 from telephony.sip.errors import RemoteProtocolError
@@ -28,7 +28,10 @@ _PARAMETER = re.compile(
 _HASHES: dict[str, Callable[[bytes], str]] = {
     "MD5": lambda data: md5(data, usedforsecurity=False).hexdigest(),
     "SHA-256": lambda data: sha256(data).hexdigest(),
+    "SHA-512-256": lambda data: new("sha512_256", data).hexdigest(),
 }
+ALGORITHMS = tuple(_HASHES)
+"""The algorithms that both sides here have, weakest first: what a server stores an ``ha1`` for."""
 _NONCE = struct.Struct("!QI")
 
 Verdict = Literal["ok", "stale", "bad"]

@@ -29,6 +29,11 @@ class StreamFramer:
         self._length: int | None = None
         self._line_ends = 0
 
+    @property
+    def pending(self) -> bool:
+        """Whether a message has begun and is not whole yet."""
+        return bool(self._buffer.strip(b"\r\n"))
+
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that ``data`` completes, each with its body.
 

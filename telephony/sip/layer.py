@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.events import (
@@ -26,7 +26,8 @@ from telephony.sip.events import (
     ResponseReceived,
     TransactionFailed,
 )
-from telephony.sip.flow import Flow
+from telephony.sip.flow import Address, Flow
+from telephony.sip.keepalive import is_keepalive
 from telephony.sip.live import Client, LiveTransactions, Server, Transaction
 from telephony.sip.matching import (
     MAGIC_COOKIE,
@@ -43,7 +44,13 @@ from telephony.sip.matching import (
     with_own_via,
 )
 from telephony.sip.message import Request, Response, error_response_for, make_response, parse
-from telephony.sip.transaction import Action, Input, Kind, Machine, Timers
+from telephony.sip.transaction import Action, Input, Kind, Machine, State, Timers
+
+LARGEST_DATAGRAM = 1300
+"""Bytes of a request that UDP may carry where the path's MTU is not known (RFC 3261 18.1.1)."""
+WITHOUT_TCP_S = 600.0
+"""How long a peer that refused TCP is sent long requests by UDP at once."""
+REMEMBERED_WITHOUT_TCP = 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,14 +72,24 @@ class TransactionLayer:
 
     ``rng`` gives an unguessable token (letters and digits, at least 64 bits of chance) at each call:
     branches and To tags are made of it. Beyond ``max_transactions`` live ones, new requests are answered
-    503 without being kept.
+    503 without being kept. A request for UDP of more than ``largest_datagram`` bytes goes by TCP, and by UDP after
+    all where TCP is refused (RFC 3261 18.1.1); None never switches.
     """
 
-    def __init__(self, *, timers: Timers | None = None, rng: Callable[[], str], max_transactions: int = 50_000) -> None:
+    def __init__(
+        self,
+        *,
+        timers: Timers | None = None,
+        rng: Callable[[], str],
+        max_transactions: int = 50_000,
+        largest_datagram: int | None = LARGEST_DATAGRAM,
+    ) -> None:
         self.counters = Counters()
         self._timers = timers or Timers()
         self._rng = rng
         self._max_transactions = max_transactions
+        self._largest_datagram = largest_datagram
+        self._without_tcp: dict[Address, float] = {}
         self._live = LiveTransactions()
         self._packets: list[tuple[bytes, Flow]] = []
         self._events: deque[Event] = deque()
@@ -85,7 +102,7 @@ class TransactionLayer:
 
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
         """One datagram, or one whole message of a stream. Never raises for what a peer sends."""
-        if not data.strip(b"\r\n\0"):
+        if is_keepalive(data):
             self.counters.keepalives += 1
             return
         try:
@@ -100,7 +117,10 @@ class TransactionLayer:
     def transport_failed(self, flow: Flow, now: float) -> None:
         """Nothing can be sent to ``flow`` (connection lost, ICMP error): end what depends on it."""
         for transaction in self._live.on_flow(flow):
-            self._step(transaction, Input.TRANSPORT_ERROR, now)
+            if isinstance(transaction, Client) and transaction.fallback is not None and transaction.machine.unanswered:
+                self._fall_back(transaction, transaction.fallback, now)
+            else:
+                self._step(transaction, Input.TRANSPORT_ERROR, now)
 
     def handle_timer(self, now: float) -> None:
         """Fire every timer due at ``now``."""
@@ -116,8 +136,12 @@ class TransactionLayer:
         """Send a request (no ACK, no CANCEL) to ``flow`` with a Via of ours on top; its id."""
         if request.method in ("ACK", "CANCEL"):
             raise LocalProtocolError(f"{request.method} is no request of its own: see send_ack and cancel")
-        request = with_own_via(request, flow, MAGIC_COOKIE + self._rng())
-        return self._start_client(request, flow, now, own=False)
+        bare, branch = request, MAGIC_COOKIE + self._rng()
+        request = with_own_via(bare, flow, branch)
+        stream = self._stream_for(request, flow, now)
+        if stream is None:
+            return self._start_client(request, flow, now, own=False)
+        return self._start_client(with_own_via(bare, stream, branch), stream, now, own=False, fallback=flow)
 
     def send_ack(self, ack: Request, flow: Flow, now: float) -> None:  # noqa: ARG002 - as its siblings
         """Send the ACK to a 2xx, and again by itself whenever that 2xx comes again."""
@@ -168,11 +192,41 @@ class TransactionLayer:
 
     # Client side
 
-    def _start_client(self, request: Request, flow: Flow, now: float, *, own: bool) -> str:
+    def _stream_for(self, request: Request, flow: Flow, now: float) -> Flow | None:
+        """The TCP flow that has to carry a request too long for UDP; None where UDP will do, or must."""
+        if self._largest_datagram is None or flow.transport != "UDP":
+            return None
+        if self._without_tcp.get(flow.remote, now) > now or len(request.serialize()) <= self._largest_datagram:
+            return None
+        return replace(flow, transport="TCP")
+
+    def _fall_back(self, client: Client, flow: Flow, now: float) -> None:
+        """TCP is not to be had there: the same request, in the same transaction, by UDP."""
+        if len(self._without_tcp) >= REMEMBERED_WITHOUT_TCP:
+            self._without_tcp.clear()
+        self._without_tcp[flow.remote] = now + WITHOUT_TCP_S
+        cancelled = client.machine.state is State.CANCEL_QUEUED
+        bare = client.request.replace(headers=client.request.headers.without("Via"))
+        self._live.forget(client)
+        request = with_own_via(bare, flow, client.request.via.branch or "")
+        self._start_client(request, flow, now, own=client.own, identity=client.id)
+        if cancelled:
+            self.cancel(client.id, now)
+
+    def _start_client(
+        self,
+        request: Request,
+        flow: Flow,
+        now: float,
+        *,
+        own: bool,
+        fallback: Flow | None = None,
+        identity: str | None = None,
+    ) -> str:
         is_invite = request.method == "INVITE"
         kind = Kind.CLIENT_INVITE if is_invite else Kind.CLIENT
         client = Client(
-            id=self._live.new_id("c"),
+            id=identity or self._live.new_id("c"),
             machine=Machine(kind, timers=self._timers, reliable=flow.reliable),
             flow=flow,
             packet=request.serialize(),
@@ -180,6 +234,7 @@ class TransactionLayer:
             key=client_key(request.via, request.method),
             invite_key=(request.call_id, request.from_.tag, request.cseq.number) if is_invite else None,
             own=own,
+            fallback=fallback,
         )
         self._live.add(client, now)
         self._packets.append((client.packet, flow))

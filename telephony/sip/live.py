@@ -19,7 +19,8 @@ InviteKey = tuple[str, str | None, int]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Client:
-    """A request we sent. ``own`` ones are the layer's (CANCEL), whose user hears nothing of them."""
+    """A request we sent. ``own`` ones are the layer's (CANCEL), whose user hears nothing of them. ``fallback`` is the
+    UDP flow that a request switched to TCP was meant for."""
 
     id: str
     machine: Machine
@@ -29,6 +30,7 @@ class Client:
     key: ClientKey
     invite_key: InviteKey | None
     own: bool
+    fallback: Flow | None = None
     acks: dict[str | None, tuple[bytes, Flow] | None] = field(default_factory=dict)  # by To tag of the 2xx
 
 
@@ -109,7 +111,7 @@ class LiveTransactions:
         for timer, deadline in armed:
             heapq.heappush(self._heap, (deadline, next(self._order), transaction.id, timer))
         if transaction.machine.state is State.TERMINATED:
-            self._forget(transaction)
+            self.forget(transaction)
 
     def next_deadline(self) -> float | None:
         """The earliest deadline that still stands. Disarmed timers leave the heap when they come to its
@@ -130,7 +132,8 @@ class LiveTransactions:
         _, _, identity, timer = heapq.heappop(self._heap)
         return self._by_id[identity], timer
 
-    def _forget(self, transaction: Transaction) -> None:
+    def forget(self, transaction: Transaction) -> None:
+        """It has ended, or is about to be started anew under its id."""
         if self._by_id.pop(transaction.id, None) is None:
             return
         mates = self._on_flow[transaction.flow]

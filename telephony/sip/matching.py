@@ -24,8 +24,9 @@ AckKey = tuple[str, str | None, str | None, int]
 
 
 def has_cookie(via: Via) -> bool:
-    """Whether the branch is unique in space and time, as RFC 3261 8.1.1.7 wants it."""
-    return via.branch is not None and via.branch.startswith(MAGIC_COOKIE)
+    """Whether the branch is unique in space and time, as RFC 3261 8.1.1.7 wants it. The cookie alone is not (RFC
+    4475 section 3.2)."""
+    return via.branch is not None and via.branch.startswith(MAGIC_COOKIE) and via.branch != MAGIC_COOKIE
 
 
 def client_key(via: Via, method: str) -> ClientKey:

@@ -40,6 +40,7 @@ _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 _FOLD = re.compile(r"\r\n[ \t]++")
 _VERSION = re.compile(r"SIP/[0-9]{1,9}\.[0-9]{1,9}", re.IGNORECASE)
+_OTHER_VERSION = re.compile(r"\ASIP/[0-9]{1,9}\.[0-9]{1,9}", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.IGNORECASE | re.DOTALL)
 
 T = TypeVar("T")
@@ -398,7 +399,7 @@ def error_response_for(data: bytes, error: RemoteProtocolError) -> Response | No
         firsts = {name: value for name, value in reversed(items) if name in _COPIED and value}
         if len(firsts) < len(_COPIED) or _cseq_method(firsts["CSeq"]) == "ACK":
             return None
-        parse_via(firsts["Via"])
+        parse_via(_OTHER_VERSION.sub("SIP/2.0", firsts["Via"]))  # a 505 answers a Via of another version too
         vias = [item for item in items if item[0] == "Via"]
         if ";tag=" not in firsts["To"].lower():
             firsts["To"] += f";tag={sha256(data).hexdigest()[:16]}"

@@ -6,7 +6,7 @@ A peer's audio address is an IP address: resolving a name that a stranger sent i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -40,6 +40,7 @@ PCMA = 8
 PACKET_MS = 20
 _NAMES = {PCMU: "PCMU", PCMA: "PCMA"}
 _CLOCK_HZ = 8000
+_FIRST_DYNAMIC = 96
 _EVENTS = "0-15"
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
@@ -55,15 +56,17 @@ _DIRECTION: dict[tuple[bool, bool], Direction] = {
 class AudioTarget:
     """Where and how to send audio to the peer.
 
-    ``host`` is an IP address without brackets, ``payload_type`` 0 (PCMU) or 8 (PCMA; RFC 3551),
-    ``telephone_event`` the payload type of RFC 4733 that the peer reads, None where it reads none.
-    ``direction`` is ours: in "recvonly" and "inactive" the peer does not want to hear us. ``ptime`` is in ms,
-    None where the peer said nothing.
+    ``host`` is an IP address without brackets, ``payload_type`` 0 (PCMU) or 8 (PCMA; RFC 3551) names the codec.
+    ``wire_payload_type`` is the number that packets in both directions carry: the same, unless the peer offered G.711
+    under a dynamic number (96..127). ``telephone_event`` is the payload type of RFC 4733 that the peer reads, None
+    where it reads none. ``direction`` is ours: in "recvonly" and "inactive" the peer does not want to hear us.
+    ``ptime`` is in ms, None where the peer said nothing.
     """
 
     host: str
     port: int
     payload_type: int
+    wire_payload_type: int
     telephone_event: int | None
     direction: Direction
     ptime: int | None
@@ -81,7 +84,7 @@ def offer(
 ) -> SessionDescription:
     """An offer of one audio stream at ``host``:``port`` with ``codecs`` in our order of preference."""
     connection = _own_connection(host)
-    audio = _audio(port, tuple(codecs), telephone_event, direction)
+    audio = _audio(port, {codec: codec for codec in codecs}, telephone_event, direction)
     return SessionDescription(
         origin=Origin(session_id=str(session_id), version=str(version), connection=connection),
         connection=connection,
@@ -109,7 +112,7 @@ def answer(
     chosen = _first_usable(offer, allowed)
     target = _target(offer, offer.media[chosen], allowed, direction)
     connection = _own_connection(host)
-    accepted = _audio(port, (target.payload_type,), target.telephone_event, target.direction)
+    accepted = _audio(port, {target.wire_payload_type: target.payload_type}, target.telephone_event, target.direction)
     description = SessionDescription(
         origin=Origin(session_id=str(session_id), version=str(version), connection=connection),
         connection=connection,
@@ -136,10 +139,11 @@ def _own_connection(host: str) -> Connection:
     return Connection(host=host, address_type=f"IP{version}")
 
 
-def _audio(port: int, codecs: tuple[int, ...], telephone_event: int | None, direction: Direction) -> MediaDescription:
-    if not codecs or not _NAMES.keys() >= set(codecs):
+def _audio(port: int, codecs: Mapping[int, int], telephone_event: int | None, direction: Direction) -> MediaDescription:
+    """``codecs``: PCMU or PCMA by the payload type that stands for it on the wire."""
+    if not codecs or not _NAMES.keys() >= set(codecs.values()):
         raise LocalProtocolError("only PCMU (0) and PCMA (8) can be offered")
-    rtpmap = {codec: Rtpmap(name=_NAMES[codec], clock=_CLOCK_HZ) for codec in codecs}
+    rtpmap = {number: Rtpmap(name=_NAMES[codec], clock=_CLOCK_HZ) for number, codec in codecs.items()}
     fmtp = {}
     if telephone_event is not None:
         rtpmap[telephone_event] = Rtpmap(name="telephone-event", clock=_CLOCK_HZ)
@@ -170,14 +174,26 @@ def _first_usable(description: SessionDescription, allowed: frozenset[int]) -> i
     raise RemoteProtocolError(488, "No audio stream in PCMA or PCMU over RTP/AVP")
 
 
-def _codec(media: MediaDescription, allowed: frozenset[int]) -> int | None:
-    """The first G.711 format; a payload type that an rtpmap gives another meaning is none."""
-    for payload_type in media.formats:
-        if isinstance(payload_type, int) and payload_type in allowed and payload_type in _NAMES:
-            rtpmap = media.rtpmap.get(payload_type)
-            if rtpmap is None or _is(rtpmap, _NAMES[payload_type]):
-                return payload_type
+def _codec(media: MediaDescription, allowed: frozenset[int]) -> tuple[int, int] | None:
+    """The first G.711 format as payload type and codec, one under its static number before any other.
+
+    A static number that an rtpmap gives another meaning is none; a dynamic one (RFC 3551 section 3) is what its
+    rtpmap says.
+    """
+    formats = [payload_type for payload_type in media.formats if isinstance(payload_type, int)]
+    for payload_type in sorted(formats, key=lambda number: number not in _NAMES):
+        codec = _codec_of(payload_type, media.rtpmap.get(payload_type))
+        if codec is not None and codec in allowed:
+            return payload_type, codec
     return None
+
+
+def _codec_of(payload_type: int, rtpmap: Rtpmap | None) -> int | None:
+    if payload_type in _NAMES:
+        return payload_type if rtpmap is None or _is(rtpmap, _NAMES[payload_type]) else None
+    if rtpmap is None or payload_type < _FIRST_DYNAMIC:
+        return None
+    return next((codec for codec, name in _NAMES.items() if _is(rtpmap, name)), None)
 
 
 def _telephone_event(media: MediaDescription) -> int | None:
@@ -196,9 +212,9 @@ def _is(rtpmap: Rtpmap, name: str) -> bool:
 def _target(
     description: SessionDescription, media: MediaDescription, allowed: frozenset[int], wanted: Direction
 ) -> AudioTarget:
-    codec = _codec(media, allowed)
+    chosen = _codec(media, allowed)
     connection = description.connection_of(media)
-    if codec is None or connection is None:
+    if chosen is None or connection is None:
         raise RemoteProtocolError(488, "Audio stream without a codec or an address")
     address = _peer_address(connection)
     # An address of zeros is how RFC 2543 put a call on hold: the peer then hears nothing.
@@ -208,7 +224,8 @@ def _target(
     return AudioTarget(
         host=address,
         port=media.port,
-        payload_type=codec,
+        payload_type=chosen[1],
+        wire_payload_type=chosen[0],
         telephone_event=_telephone_event(media),
         direction=_DIRECTION[sends, receives],
         ptime=media.ptime,

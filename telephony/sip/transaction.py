@@ -344,6 +344,11 @@ class Machine:
         self._deadlines: dict[Timer, float] = {}
         self._intervals: dict[Timer, float] = {}
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a client transaction has heard nothing yet."""
+        return self.kind.is_client and self.state in (State.CALLING, State.CANCEL_QUEUED, State.TRYING)
+
     def start(self, now: float) -> list[Armed]:
         """Arm the timers of the initial state."""
         return self._arm_missing(now)

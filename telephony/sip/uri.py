@@ -36,6 +36,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STAYS_ESCAPED = re.compile(r"[;/?:@&=$,%\x00-\x20\x7f\udc80-\udcff]")
 _NOT_USER = re.compile(rf"%(?![0-9A-F]{{2}})|[^{_UNRESERVED}&=+$,;?/%]")
 _SEPARATORS = str.maketrans("", "", "-.()")
+_EXTRA_COLON = re.compile(r":::(?=[0-9]{1,3}(?:\.[0-9]{1,3}){3}\]$)")
 _MUST_MATCH = frozenset({"user", "ttl", "method", "maddr", "transport"})
 
 
@@ -136,8 +137,14 @@ def equivalent(a: Uri, b: Uri) -> bool:
 
 
 def check_host(host: str) -> str:
-    """``host`` itself. Raises RemoteProtocolError (400) where brackets hold no IPv6 address."""
+    """``host`` itself. Raises RemoteProtocolError (400) where brackets hold no IPv6 address.
+
+    The third colon that the grammar of RFC 3261 puts before an embedded IPv4 address is taken for the slip it is
+    and left out (RFC 5118 section 4.10).
+    """
     if host[0] == "[":
+        if ":::" in host:
+            host = _EXTRA_COLON.sub("::", host)
         try:
             IPv6Address(host[1:-1])
         except AddressValueError:

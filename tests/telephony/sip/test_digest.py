@@ -102,11 +102,11 @@ def test_malformed_credentials_are_refused(value, status):
 
 
 def test_an_unknown_algorithm_is_neither_answered_nor_accepted():
-    challenge = digest.parse_challenge('Digest realm="r", nonce="n", algorithm=SHA-512-256, qop="auth"')
+    challenge = digest.parse_challenge('Digest realm="r", nonce="n", algorithm=SHA-384, qop="auth"')
     assert not challenge.supported
     with pytest.raises(RemoteProtocolError):
         digest.authorize(challenge, "REGISTER", "sip:r", "u", "p", "c", 1)
-    auth = replace(digest.parse_authorization(RFC_2617), algorithm="SHA-512-256")
+    auth = replace(digest.parse_authorization(RFC_2617), algorithm="SHA-384")
     assert not digest.verify(auth, "GET", "0")
 
 

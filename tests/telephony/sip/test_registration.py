@@ -132,7 +132,7 @@ def test_a_proxy_that_asks_is_answered_in_its_header() -> None:
 def test_the_topmost_challenge_that_we_know_is_answered() -> None:
     line = registration()
     line.start(0.0)
-    unknown = ("WWW-Authenticate", challenge("pbx", "n1", "SHA-512-256"))
+    unknown = ("WWW-Authenticate", challenge("pbx", "n1", "SHA-384"))
     known = ("WWW-Authenticate", challenge("pbx", "n2", "MD5"))
     line.receive_response(
         refuse(401, ("WWW-Authenticate", "Basic realm=x"), unknown, known)(only(line.requests_to_send())), 0

@@ -127,11 +127,17 @@ def test_our_offer_is_answered_and_accepted():
     offer = sdp.parse_sdp(sdp.offer(host="10.0.0.1", port=5000, session_id=1, version=1).serialize())
     answer, caller = sdp.answer(offer, host="::1", port=6000, session_id=2, version=1)
     assert caller == AudioTarget(
-        host="10.0.0.1", port=5000, payload_type=8, telephone_event=101, direction="sendrecv", ptime=20
+        host="10.0.0.1",
+        port=5000,
+        payload_type=8,
+        wire_payload_type=8,
+        telephone_event=101,
+        direction="sendrecv",
+        ptime=20,
     )
     callee = sdp.accept(sdp.parse_sdp(answer.serialize()))
     assert callee == AudioTarget(
-        host="::1", port=6000, payload_type=8, telephone_event=101, direction="sendrecv", ptime=20
+        host="::1", port=6000, payload_type=8, wire_payload_type=8, telephone_event=101, direction="sendrecv", ptime=20
     )
 
 
@@ -211,3 +217,39 @@ def test_our_own_mistakes_are_ours():
     )
     with pytest.raises(LocalProtocolError):
         broken.serialize()
+
+
+DYNAMIC = b"""v=0\r
+o=- 1 1 IN IP4 192.0.2.5\r
+s=-\r
+c=IN IP4 192.0.2.5\r
+t=0 0\r
+m=audio 4000 RTP/AVP 18 97 98 %s101\r
+a=rtpmap:97 PCMA/8000\r
+a=rtpmap:98 PCMU/8000/1\r
+a=rtpmap:101 telephone-event/8000\r
+"""
+
+
+def test_g711_under_a_dynamic_number_is_taken_and_answered_with_that_number():
+    answer, target = sdp.answer(sdp.parse_sdp(DYNAMIC % b""), **OWN)
+    assert (target.payload_type, target.wire_payload_type, target.telephone_event) == (8, 97, 101)
+    [audio] = sdp.parse_sdp(answer.serialize()).media
+    assert audio.formats == (97, 101)
+    assert str(audio.rtpmap[97]) == "PCMA/8000"
+
+
+def test_the_static_number_is_preferred_where_both_are_offered():
+    _, target = sdp.answer(sdp.parse_sdp(DYNAMIC % b"0 "), **OWN)
+    assert (target.payload_type, target.wire_payload_type) == (0, 0)
+
+
+def test_a_dynamic_number_without_meaning_or_below_the_range_is_none():
+    for changed in (
+        (DYNAMIC % b"").replace(b"a=rtpmap:97 PCMA/8000\r\na=rtpmap:98 PCMU/8000/1\r\n", b""),
+        (DYNAMIC % b"").replace(b"97", b"50").replace(b"98", b"51"),
+        (DYNAMIC % b"").replace(b"PCMA/8000", b"PCMA/16000").replace(b"PCMU/8000/1", b"PCMU/8000/2"),
+    ):
+        with pytest.raises(RemoteProtocolError) as caught:
+            sdp.answer(sdp.parse_sdp(changed), **OWN)
+        assert caught.value.status == 488

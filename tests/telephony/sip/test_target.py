@@ -1,0 +1,71 @@
+"""Where a URI leads, and what our own contact is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.flow import Flow, Transport
+from telephony.sip.target import Target, contact_uri, same_address, same_host, target_of
+from telephony.sip.uri import SipUri, parse_uri
+
+
+def sip(text: str) -> SipUri:
+    uri = parse_uri(text)
+    assert isinstance(uri, SipUri)
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("text", "transport", "host", "port"),
+    [
+        ("sip:pbx.example", "UDP", "pbx.example", 5060),
+        ("sip:a@pbx.example:5080;transport=tcp", "TCP", "pbx.example", 5080),
+        ("sip:pbx.example;transport=TLS", "TLS", "pbx.example", 5061),
+        ("sips:pbx.example", "TLS", "pbx.example", 5061),
+        ("sips:pbx.example;transport=tcp", "TLS", "pbx.example", 5061),
+        ("sip:[2001:db8::1]", "UDP", "2001:db8::1", 5060),
+        ("sip:[2001:db8::1]:5070;transport=udp", "UDP", "2001:db8::1", 5070),
+    ],
+)
+def test_where_a_uri_leads(text, transport, host, port):
+    assert target_of(sip(text)) == Target(transport=transport, host=host, port=port)
+
+
+@pytest.mark.parametrize("text", ["sip:a@b;transport=sctp", "sip:a@b;transport=ws", "sips:a@b;transport=udp"])
+def test_transports_that_we_do_not_have_are_refused(text):
+    with pytest.raises(RemoteProtocolError) as caught:
+        target_of(sip(text))
+    assert caught.value.status == 503
+
+
+@pytest.mark.parametrize(
+    ("transport", "host", "secure", "written"),
+    [
+        ("UDP", "192.0.2.1", False, "sip:line@192.0.2.1:5060"),
+        ("TCP", "192.0.2.1", False, "sip:line@192.0.2.1:5060;transport=tcp"),
+        ("TLS", "2001:db8::1", False, "sip:line@[2001:db8::1]:5060;transport=tls"),
+        ("TLS", "2001:db8::1", True, "sips:line@[2001:db8::1]:5060"),
+    ],
+)
+def test_our_contact_leads_back_the_way_it_came(transport: Transport, host, secure, written):
+    flow = Flow(transport=transport, remote=("192.0.2.9", 40000), local=(host, 5060))
+    uri = contact_uri("line", flow, secure=secure)
+    assert str(uri) == written
+    assert target_of(uri) == Target(transport=transport, host=host, port=5060)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("[2001:db8::1]", "2001:DB8:0::1", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("PBX.example.", "pbx.example", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "pbx.example", False),
+    ],
+)
+def test_hosts_are_compared_as_addresses(first, second, same):
+    assert same_host(first, second) is same
+    assert same_address((first, 5060), (second, 5060)) is same
+    assert not same_address((first, 5060), (second, 5061))
