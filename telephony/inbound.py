@@ -238,8 +238,9 @@ class InboundCall(Call):
         self.enter(Phase.ANNOUNCING)
         self.deadline = now + ANNOUNCEMENT_LIMIT_S
         self.caller_leg.progress(self._wire, 183, early_media=True)
-        self.record(CallEventKind.ANNOUNCEMENT, prompt=ending.prompt, reason=reason)
-        self.actions.append(Announce(call_id=self.call_id, prompt=ending.prompt))
+        prompt = self.line.announcement or ending.prompt
+        self.record(CallEventKind.ANNOUNCEMENT, prompt=prompt, reason=reason)
+        self.actions.append(Announce(call_id=self.call_id, prompt=prompt))
 
     def announcement_ended(self) -> None:
         """The caller has heard it all."""

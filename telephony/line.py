@@ -24,7 +24,8 @@ class TrunkProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineProfile:
-    """One duty line. Times in seconds. ``forwarding_codes`` are beginnings of dialled digits the guard refuses."""
+    """One duty line. Times in seconds. ``announcement`` names the line's own prompt, "" where it has the shipped one;
+    ``forwarding_codes`` are beginnings of dialled digits the guard refuses."""
 
     number: str
     name: str
@@ -33,6 +34,7 @@ class LineProfile:
     when_busy: Literal["queue", "busy"] = "queue"
     ring_seconds: float = 60.0
     no_answer: Literal["announcement", "hangup"] = "announcement"
+    announcement: str = ""
     trunk: TrunkProfile | None = None
     forwarding_codes: tuple[str, ...] = ()
 

@@ -12,6 +12,8 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from config.secrets import Secrets
 from config.settings import LineSettings, Settings
 from duty.domain.happenings import AlarmKind, Severity
@@ -22,15 +24,15 @@ from duty.services.callbook import CallBook
 from duty.services.commands import Commands
 from duty.services.lines import Lines
 from duty.services.recordings import Recordings
-from duty.store.database import Store
 from telephony import salvage
-from telephony.bookkeeper import Bookkeeper, Spool
+from telephony.batchstore import BatchStore
+from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
 from telephony.endpoint import Endpoint, facts_of
 from telephony.line import LineProfile, TrunkProfile
 from telephony.livefeed import LiveFeed
 from telephony.media import MediaPlane
-from telephony.prompts import prompt_file, shipped_prompt
+from telephony.prompts import NO_ANSWER, SHIPPED, prompt_file, shipped_prompt
 from telephony.rtp.g711 import Samples
 from telephony.sealing import SealedRecording
 from telephony.sip.authentication import Account
@@ -38,11 +40,13 @@ from telephony.sip.digest import ha1
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.uri import SipUri, parse_uri
+from telephony.spool import Spool
 from telephony.switchboard import Switchboard, TrunkRoute
 
 _log = logging.getLogger(__name__)
 
 COMMAND_POLL_S = 0.2
+COMMAND_RETRY_S = 5.0
 STORE_PATIENCE_S = 3.0
 
 
@@ -52,12 +56,12 @@ def run(settings: Settings, secrets: Secrets) -> None:
 
 
 async def _serve(settings: Settings, secrets: Secrets) -> None:
-    store = Store(settings.store_url, patience_s=STORE_PATIENCE_S)
+    store = BatchStore(settings.store_url, patience_s=STORE_PATIENCE_S)
     plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
     calls, recordings = CallBook(store, utc_now, plan), Recordings(store, utc_now)
     lines, commands = Lines(store, utc_now), Commands(store, utc_now)
     alarms = Alarms(store, utc_now)
-    writer = BookWriter(calls=calls, recordings=recordings, lines=lines, commands=commands)
+    writer = BookWriter(store=store, calls=calls, recordings=recordings, lines=lines, commands=commands)
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
     )
@@ -67,7 +71,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     if interrupted or saved:
         _log.warning("after a crash: %d calls closed, %d recordings saved", interrupted, saved)
     book.start()
-    endpoint = _endpoint(settings, secrets, book, recordings)
+    endpoint = _endpoint(settings, secrets, book)
     bindings = [binding for kept in lines.bindings().values() for binding in kept]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -82,12 +86,12 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     store.close()
 
 
-def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper, recordings: Recordings) -> Endpoint:
+def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoint:
     root = settings.data.recordings
     root.mkdir(parents=True, exist_ok=True)
 
     def late(sealed: SealedRecording) -> None:
-        recordings.seal(facts_of(sealed, root))
+        book.write(facts_of(sealed, root))
 
     media = MediaPlane(
         bind_host=settings.sip.host,
@@ -138,6 +142,7 @@ def profile(line: LineSettings) -> LineProfile:
         when_busy=line.when_busy,
         ring_seconds=line.ring_seconds,
         no_answer=line.no_answer,
+        announcement=_own_prompt(line) if line.announcement else "",
         trunk=trunk,
         forwarding_codes=(*codes["codes"], *line.forwarding_codes),
     )
@@ -184,11 +189,13 @@ def _route(registrar: str, settings: Settings) -> TrunkRoute:
 
 
 def _prompts(settings: Settings) -> dict[str, Samples]:
-    prompts = {name: shipped_prompt(name) for name in ("no_answer", "busy")}
-    for line in settings.lines:
-        if line.announcement:
-            prompts["no_answer"] = prompt_file(Path(line.announcement))
-    return prompts
+    """Announcements by name: the shipped ones, and each line's own."""
+    own = {_own_prompt(line): prompt_file(Path(line.announcement)) for line in settings.lines if line.announcement}
+    return {name: shipped_prompt(name) for name in SHIPPED} | own
+
+
+def _own_prompt(line: LineSettings) -> str:
+    return f"{NO_ANSWER}_{line.number}"
 
 
 def _store_trouble(alarms: Alarms, troubled: bool) -> None:
@@ -197,16 +204,20 @@ def _store_trouble(alarms: Alarms, troubled: bool) -> None:
         _log.critical("the database cannot be reached; calls go on and are kept in the spool")
         return
     _log.warning("the database is back; the spool is written")
-    alarms.report(AlarmKind.STORE_RECOVERED, Severity.WARNING, subject="store")
+    try:
+        alarms.report(AlarmKind.STORE_RECOVERED, Severity.WARNING, subject="store")
+    except SQLAlchemyError:
+        _log.exception("the database is away again before its return could be written down")
 
 
 async def _poll_commands(endpoint: Endpoint, commands: Commands) -> None:
     while True:
         try:
             command = await asyncio.to_thread(commands.take)
-        except Exception:  # noqa: BLE001 - the edge: a failing store must not stop the line
+        except Exception:  # the edge: a failing store must not stop the line
             _log.exception("commands cannot be read")
-            command = None
+            await asyncio.sleep(COMMAND_RETRY_S)
+            continue
         if command is not None:
             endpoint.dial(command)
         else:
