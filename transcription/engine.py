@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from duty.domain.transcripts import Word
 
 Samples: TypeAlias = NDArray[np.int16]
+
+Heard: TypeAlias = Callable[[int], None]
+"""Takes the number of samples decoded so far."""
+
+
+def unheard(_samples: int) -> None:
+    """For those who do not watch progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +80,12 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities:
         """What this engine can do with this model."""
 
-    def transcribe(self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = ()) -> list[Piece]:
+    def transcribe(
+        self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = (), heard: Heard = unheard
+    ) -> list[Piece]:
         """Everything said in mono ``samples``, by start time; an empty list where nobody speaks.
 
+        ``heard`` is told, as decoding goes on, how many samples are done.
         ``phrases`` are names to prefer where ``capabilities.phrase_bias``; ignored otherwise.
         Raises EngineError when decoding fails.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from duty.domain.transcripts import Segment, Speaker, Transcript
@@ -11,16 +11,25 @@ from transcription.audio import read_wav
 from transcription.engine import Engine, Piece
 
 
-def transcribe_recording(path: Path, engine: Engine, *, phrases: Sequence[str] = ()) -> Transcript:
+def transcribe_recording(
+    path: Path, engine: Engine, *, phrases: Sequence[str] = (), progress: Callable[[float], None] = lambda _share: None
+) -> Transcript:
     """The transcript of the WAV at ``path`` (caller left, officer right; requirement 6.1-d).
+
+    ``progress`` is told the share of the recording that is decoded, 0..1.
 
     Raises AudioError when the file is at fault, EngineError when the engine is.
     """
     audio = read_wav(path)
     began = time.monotonic()
     segments: list[Segment] = []
-    for speaker, samples in audio.by_speaker().items():
-        pieces = engine.transcribe(samples, audio.sample_rate_hz, phrases=phrases)
+    channels = audio.by_speaker()
+    for number, (speaker, samples) in enumerate(channels.items()):
+
+        def heard(done: int, before: int = number, whole: int = max(1, len(samples))) -> None:
+            progress((before + min(1.0, done / whole)) / len(channels))
+
+        pieces = engine.transcribe(samples, audio.sample_rate_hz, phrases=phrases, heard=heard)
         segments += [_segment(piece, speaker) for piece in pieces]
     return Transcript(
         engine=engine.name,

@@ -11,7 +11,7 @@ from vosk import KaldiRecognizer, Model, SetLogLevel
 
 from duty.domain.transcripts import Word
 from transcription.audio import level
-from transcription.engine import Capabilities, Caption, Piece, Samples
+from transcription.engine import Capabilities, Caption, Heard, Piece, Samples, unheard
 from transcription.errors import EngineError
 from transcription.model_store import InstalledModel
 from transcription.script import simplified
@@ -47,17 +47,25 @@ class VoskEngine:
         """The options that shape the result."""
         return {"words": "true", "tail_s": str(_TAIL_S)}
 
-    def transcribe(self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = ()) -> list[Piece]:  # noqa: ARG002
+    def transcribe(
+        self,
+        samples: Samples,
+        sample_rate_hz: int,
+        *,
+        phrases: Sequence[str] = (),  # noqa: ARG002 - the model takes no hints
+        heard: Heard = unheard,
+    ) -> list[Piece]:
         """See ``Engine.transcribe``. Pauses are found first, so that silence is never decoded."""
         pieces: list[Piece] = []
         for region in regions(samples, sample_rate_hz):
             stretch = level(samples[region.start : region.end], sample_rate_hz)
             stream = self.open(sample_rate_hz)
             block = max(1, int(_BLOCK_S * sample_rate_hz))
-            heard = [stream.feed(stretch[at : at + block]) for at in range(0, len(stretch), block)]
-            heard.append(stream.finish())
+            captions = [stream.feed(stretch[at : at + block]) for at in range(0, len(stretch), block)]
+            captions.append(stream.finish())
             offset = region.start / sample_rate_hz
-            pieces += [_piece(caption, offset) for caption in heard if caption is not None and caption.final]
+            pieces += [_piece(caption, offset) for caption in captions if caption is not None and caption.final]
+            heard(region.end)
         return pieces
 
     def open(self, sample_rate_hz: int) -> VoskStream:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from duty.domain.transcripts import Word
 from transcription.audio import as_float, level, resample
-from transcription.engine import Capabilities, Piece, Samples
+from transcription.engine import Capabilities, Heard, Piece, Samples, unheard
 from transcription.errors import EngineError
 from transcription.hallucination import is_invented
 from transcription.model_store import InstalledModel
@@ -74,13 +74,16 @@ class WhisperEngine:
             "prompt": options.prompt,
         }
 
-    def transcribe(self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = ()) -> list[Piece]:
+    def transcribe(
+        self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = (), heard: Heard = unheard
+    ) -> list[Piece]:
         """See ``Engine.transcribe``. ``phrases`` bias the decoder towards local names, the first ones first."""
         hotwords = _within(phrases, _MAX_PHRASE_CHARACTERS)
         pieces: list[Piece] = []
         for region in regions(samples, sample_rate_hz):
             stretch = resample(samples[region.start : region.end], sample_rate_hz, _MODEL_HZ)
             pieces += self._decode(level(stretch, _MODEL_HZ), region.start / sample_rate_hz, hotwords)
+            heard(region.end)
         return pieces
 
     def _decode(self, stretch: Samples, offset_s: float, hotwords: str | None) -> list[Piece]:

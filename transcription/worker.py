@@ -1,8 +1,8 @@
 """Takes recordings that wait, one after another, and gives back transcript and draft.
 
-The state is in the recording's row: a worker that dies loses its lease and another takes the recording up. The worker
-renews the lease while an engine decodes; a recording whose file is at fault is set aside with the reason, one that met a
-failing engine is tried again later.
+The state is in the recording's row: a worker that dies loses its lease and another takes the recording up. The
+worker renews the lease while an engine decodes; a recording whose file is at fault is set aside with the reason, one
+that met a failing engine is tried again later.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,7 +32,7 @@ from transcription.recording import transcribe_recording
 _log = logging.getLogger(__name__)
 
 IDLE_S = 0.3
-RENEW_S = 20.0
+RENEW_S = 2.0
 NO_MODEL_S = 2.0
 STORE_PAUSE_S = 2.0
 
@@ -47,7 +48,7 @@ class Place:
 
 
 class Worker:
-    """One thread's work. ``wanted`` is the engine of the settings; ``loader`` loads a model, replaced in fault tests."""
+    """One thread's work. ``wanted`` is the engine of the settings; ``loader`` is replaced in fault tests."""
 
     def __init__(
         self,
@@ -116,10 +117,10 @@ class Worker:
 
     def _transcribe(self, job: Job, engine: Engine, stop: threading.Event) -> None:
         path = self._place.recordings / job.path
-        with _Renewal(self._recordings, job.call_id):
+        with _Renewal(self._recordings, job.call_id) as renewal:
             try:
                 _check(path, job.sha256)
-                transcript = transcribe_recording(path, engine, phrases=self._lexicon.phrases)
+                transcript = transcribe_recording(path, engine, phrases=self._lexicon.phrases, progress=renewal.advance)
             except AudioError as error:
                 _log.error("recording %s set aside: %s", job.call_id, error)
                 self._recordings.fail(job.call_id, str(error), final=True)
@@ -151,24 +152,30 @@ class Worker:
 
 
 class _Renewal:
-    """Keeps a job's lease alive while the block runs."""
+    """Keeps a job's lease alive while the block runs, and shows how far it is."""
 
     def __init__(self, recordings: Recordings, call_id: str) -> None:
         self._recordings, self._call_id = recordings, call_id
+        self._share = 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
 
+    def advance(self, share: float) -> None:
+        """So much of the recording is decoded, 0..1; written at the next renewal."""
+        self._share = share
+
     def _renew(self) -> None:
         while not self._done.wait(RENEW_S):
             try:
-                self._recordings.progress(self._call_id, 0.0)
+                self._recordings.progress(self._call_id, self._share)
             except SQLAlchemyError as error:
                 _log.warning("the lease of %s could not be renewed: %s", self._call_id, error)
 
