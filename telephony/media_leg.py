@@ -8,6 +8,7 @@ anything else takes the long way at once, and so learns what may be passed on ne
 from __future__ import annotations
 
 import ipaddress
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,6 +37,10 @@ _COMFORT_NOISE = 13
 """RFC 3389: the other side is silent and sends nothing else; not an unknown payload."""
 _MUXED_RTCP = range(192, 224)
 """Second bytes that are RTCP on the media's port (RFC 5761 section 4)."""
+_EARLY = 25
+_EARLY_S = 1.0
+"""What comes before the answer that says from where it may come: media must be taken from the moment of the offer on
+(RFC 3264 section 5.1), and the answer to it may be overtaken by them. Half a second of packets, s."""
 _LAWS = {law.value: law for law in Law}
 _HEARING = frozenset({"sendrecv", "sendonly"})
 
@@ -84,6 +89,7 @@ class MediaLeg:
         self._source: Source | None = None
         self._destination: Source | None = None
         self._latching = False
+        self._early: deque[tuple[bytes, Source, float]] = deque(maxlen=_EARLY)
         self._hears = False
         self._telephone_event: int | None = None
         self._plain: _Plain | None = None
@@ -146,6 +152,7 @@ class MediaLeg:
             self._host, self._destination, self._latching = str(address), (str(address), target.port), latch
             self._source = None if latch else self._destination
             self._reports.set_remote(str(address), target.port)
+            self._take_early((str(address), target.port))
 
     def close(self) -> None:
         """Takes what already waits in the socket, says goodbye and stops reading; the pool closes the
@@ -212,7 +219,9 @@ class MediaLeg:
             to, (by_sequence, by_timestamp, _) = plain.to, plain.shifts or (0, 0, 0)
             to._sent += len(waiting) - unsent
             to._octets += sum(map(len, waiting)) - HEADER.size * len(waiting)
-            to._outbound.advance((sequence + by_sequence) & 0xFFFF, (timestamp + by_timestamp) & 0xFFFFFFFF, arrivals[-1])
+            to._outbound.advance(
+                (sequence + by_sequence) & 0xFFFF, (timestamp + by_timestamp) & 0xFFFFFFFF, arrivals[-1]
+            )
         self._report_heard()
 
     def _forget(self) -> None:
@@ -263,7 +272,7 @@ class MediaLeg:
 
     def _receive(self, datagram: bytes, source: Source, now: float) -> None:
         if source[:2] != self._source and not self._latch(source[:2], datagram):
-            self._stray += 1
+            self._keep_early(datagram, source, now)
             return
         try:
             start, end = payload_bounds(datagram)
@@ -290,6 +299,22 @@ class MediaLeg:
             self._comfort_noise += 1
         else:
             self._unknown += 1
+
+    def _keep_early(self, datagram: bytes, source: Source, now: float) -> None:
+        """Before the remote is known nobody is a stranger yet."""
+        if self._host is not None or len(self._early) == _EARLY:
+            self._stray += 1
+        if self._host is None:
+            self._early.append((datagram, source, now))
+
+    def _take_early(self, remote: Source) -> None:
+        """What came from exactly where the remote now says that it is; the rest was stray."""
+        early, self._early = self._early, deque(maxlen=_EARLY)
+        for datagram, source, at in early:
+            if source[:2] == remote and self._clock() - at <= _EARLY_S:
+                self._receive(datagram, source, at)
+            else:
+                self._stray += 1
 
     def _latch(self, source: Source, datagram: bytes) -> bool:
         """Takes the first who sends media from the negotiated address for the remote, where that was allowed."""

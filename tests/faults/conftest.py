@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.line.conftest import number, open_book, pytest_runtest_makereport, start_service, words
+from tests.line.conftest import another_number, number, open_book, pytest_runtest_makereport, start_service, words
 from tests.peers.fixtures import baresip, rtp_peer, sipp, utterance
 
 __all__ = [
+    "another_number",
     "baresip",
     "number",
     "open_book",

@@ -88,13 +88,14 @@ def _pairs(values: dict[str, str | int | float]) -> list[str]:
 
 @dataclass(slots=True)
 class Service:
-    """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all three processes."""
+    """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all three processes;
+    ``data_on`` is a folder, perhaps a disk of its own, that takes the data."""
 
     root: Path
     lines: tuple[Line, ...]
     whole: bool = False
     models: Path | None = None
-    recordings_on: Path | None = None
+    data_on: Path | None = None
     engine: str = "auto"
     port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
@@ -117,11 +118,12 @@ class Service:
         ]
         file.write_text("\n".join(parts) + "\n" + "\n".join(line.toml() for line in self.lines), encoding="utf-8")
         self.settings = load(file)
-        data.mkdir(parents=True, exist_ok=True)
+        if self.data_on is None:
+            data.mkdir(parents=True, exist_ok=True)
+        else:
+            data.symlink_to(self.data_on)
         if self.models is not None:
             (data / "models").symlink_to(self.models)
-        if self.recordings_on is not None:
-            (data / "recordings").symlink_to(self.recordings_on)
         self.secrets = prepare(self.settings).secrets
 
     def __enter__(self) -> Service:

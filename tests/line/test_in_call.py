@@ -60,6 +60,25 @@ def test_a_repeated_invite_is_one_call(service: Service, desk: Desk, book: Book,
     assert book.ended(number).outcome == "cancelled"
 
 
+@pytest.mark.rule("6.1-d")
+def test_what_the_phone_says_before_its_answer_is_read_is_kept(
+    service: Service, desk: Desk, book: Book, sipp: Sipp, rtp_peer: OpenPeer, words: bytes, number: str
+) -> None:
+    """The first packets may overtake the 200 that says where they come from (RFC 3264 5.1)."""
+    mouth = rtp_peer()
+    phone = desk.phone("phone_answers_external_media", "1001", values={"media_port": mouth.port, "answer_ms": 200})
+    caller = sipp.start(
+        "caller_talks_then_bye",
+        remote=service.address,
+        audio=words,
+        values={"line": DESK, "caller": number, "talk_ms": 1300},
+    )
+    mouth.send(words[::-1], phone.wait_for_audio_address())
+    caller.wait().check()
+    phone.wait().check()
+    assert account(words[::-1], book.voices(book.ended(number))[1]).perfect
+
+
 def test_options_are_answered(service: Service) -> None:
     answer = ask(service.address, options(service.address), timeout_s=2.0).decode()
     assert answer.startswith("SIP/2.0 200 OK\r\n")
