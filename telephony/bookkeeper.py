@@ -1,74 +1,37 @@
 """Keeps the book of calls written in order and never loses a line: a full disk or a dead database only delays it.
 
-One thread writes. What the database refuses for a technical reason goes to a spool file, synced line by line, and from
-then on everything queues behind it, so that order holds; the spool is replayed as soon as the database is back, also
-after a restart. What cannot even be spooled waits in memory. What the book itself refuses (a bug of ours) is kept in a
-file beside the spool and logged, for no line may vanish.
+One thread writes; what queued while it wrote goes into its next transaction together. What the database refuses for a
+technical reason goes to a spool file, and from then on everything queues behind it, so that order holds; the spool is
+replayed as soon as the database is back, also after a restart. What cannot even be spooled waits in memory. What the
+book itself refuses (a bug of ours) is kept in a file beside the spool and logged, for no line may vanish.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from duty.domain.errors import DutyError
-from telephony.bookwork import BookWork, BookWriter, from_line, to_line
+from telephony.bookwork import BookWork, BookWriter, to_line
+from telephony.spool import Spool
 
 _log = logging.getLogger(__name__)
 
-RETRY_S = 1.0
+BATCH = 64
+"""Works that share a transaction at most."""
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 10.0
+"""Each attempt at a locked database takes as long as the store is patient; the pauses keep calls going meanwhile."""
 
 _OUTAGE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
 """The database's fault, to be waited out; any other error is the work's own."""
 
 _Item = tuple[BookWork, Future[None]]
-
-
-class Spool:
-    """Lines of work that wait for the database, in the order in which they came."""
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "book.spool"
-        self._refused = directory / "book.refused"
-        directory.mkdir(parents=True, exist_ok=True)
-
-    def append(self, work: BookWork) -> None:
-        """Keep ``work``; it is on disk when this returns. Raises OSError."""
-        _append(self._path, to_line(work))
-
-    def set_aside(self, work: BookWork, reason: str) -> None:
-        """Keep what the book refuses, with the reason. Raises OSError."""
-        _append(self._refused, to_line(work).rstrip(b"\n") + b" " + reason.encode() + b"\n")
-
-    def waiting(self) -> list[BookWork]:
-        """Everything spooled; a torn last line of a killed process is left out."""
-        if not self._path.exists():
-            return []
-        works = []
-        for line in self._path.read_bytes().splitlines():
-            try:
-                works.append(from_line(line))
-            except ValueError:
-                _log.error("unreadable line in the spool left out: %r", line[:200])
-        return works
-
-    def replace(self, works: list[BookWork]) -> None:
-        """Keep only ``works``. Raises OSError."""
-        if not works:
-            self._path.unlink(missing_ok=True)
-            return
-        fresh = self._path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        _append(fresh, b"".join(to_line(work) for work in works))
-        fresh.replace(self._path)
 
 
 class Bookkeeper:
@@ -81,6 +44,8 @@ class Bookkeeper:
         self._queue: queue.Queue[_Item | None] = queue.Queue()
         self._memory: list[BookWork] = []
         self._troubled = False
+        self._pause_s = FIRST_RETRY_S
+        self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name="bookkeeper", daemon=True)
 
     def replay_now(self) -> None:
@@ -92,8 +57,10 @@ class Bookkeeper:
         self._thread.start()
 
     def write(self, work: BookWork) -> Future[None]:
-        """Queue ``work``; the future is done when it is on disk, in the book or in the spool."""
+        """Queue ``work``; the future is done when it is on disk, in the book or in the spool (where neither can be
+        written, when it is kept in memory: the line goes on). It cannot be cancelled."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()
         self._queue.put((work, future))
         return future
 
@@ -101,80 +68,119 @@ class Bookkeeper:
         """Write what is queued and stop."""
         self._queue.put(None)
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _log.critical("the bookkeeper did not end within %s s", timeout_s)
 
     def _run(self) -> None:
         self._replay()
-        while True:
-            try:
-                item = self._queue.get(timeout=RETRY_S if self._troubled else None)
-            except queue.Empty:
+        open_ = True
+        while open_:
+            items, open_ = self._next_items()
+            if self._troubled and (time.monotonic() >= self._retry_at or not open_):
                 self._replay()
-                continue
-            if item is None:
-                self._replay()
-                return
-            self._take(*item)
+            if items:
+                self._take(items)
+        for work in self._memory:
+            _log.critical("not in the book, not in the spool: %s", to_line(work).decode())
 
-    def _take(self, work: BookWork, future: Future[None]) -> None:
-        if self._troubled:
-            self._replay()
-        if self._troubled or not self._written(work):
-            self._keep(work)
-        future.set_result(None)
+    def _next_items(self) -> tuple[list[_Item], bool]:
+        """What is queued, as much as fits one transaction, and whether there will be more; nothing where a retry is
+        due first."""
+        items: list[_Item] = []
+        try:
+            patience = max(0.0, self._retry_at - time.monotonic()) if self._troubled else None
+            item = self._queue.get(timeout=patience)
+            while item is not None:
+                items.append(item)
+                if len(items) == BATCH:
+                    return items, True
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return items, True
+        return items, False
+
+    def _take(self, items: Sequence[_Item]) -> None:
+        works = [work for work, _ in items]
+        done = 0 if self._troubled else self._write(works)
+        if done < len(works):
+            self._keep(works[done:])
+        for _, future in items:
+            future.set_result(None)
+
+    def _write(self, works: Sequence[BookWork]) -> int:
+        """How many of ``works``, from the first, the book has or has refused for good; fewer than all where the
+        database fails."""
+        if len(works) > 1:
+            try:
+                self._writer.write_all(works)
+            except _OUTAGE as error:
+                self._failed(error)
+                return 0
+            except Exception:  # noqa: BLE001 - one of them is refused: alone each shows whether it is
+                _log.info("not together, but one by one", exc_info=True)
+            else:
+                return len(works)
+        return next((done for done, work in enumerate(works) if not self._written(work)), len(works))
 
     def _written(self, work: BookWork) -> bool:
         """True when the book has the work or has refused it for good; False when the database fails."""
         try:
             self._writer.write(work)
         except _OUTAGE as error:
-            _log.error("the database cannot be written: %s", error)
-            self._trouble(True)
+            self._failed(error)
             return False
-        except (DutyError, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread's edge: no error may end the writing of the book
             _log.exception("the book refuses %s", type(work).__name__)
             self._set_aside(work, str(error))
         return True
 
-    def _keep(self, work: BookWork) -> None:
+    def _failed(self, error: BaseException) -> None:
+        _log.error("the database cannot be written: %s", error)
+        self._retry_at = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_RETRY_S)
+        self._tell(troubled=True)
+
+    def _keep(self, works: Sequence[BookWork]) -> None:
+        self._memory.extend(works)
         try:
-            for kept in (*self._memory, work):
-                self._spool.append(kept)
+            self._spool.append(self._memory)
             self._memory.clear()
         except OSError as error:
             _log.critical("neither database nor spool can be written, kept in memory: %s", error)
-            self._memory.append(work)
 
     def _set_aside(self, work: BookWork, reason: str) -> None:
         try:
-            self._spool.set_aside(work, reason)
-        except OSError as error:
+            self._spool.set_aside(to_line(work), reason)
+        except (OSError, ValueError) as error:
             _log.critical("refused work could not be set aside: %s: %r", error, work)
 
     def _replay(self) -> None:
         """Write what waits, oldest first; stop at the first that the database still refuses."""
-        waiting = self._spool.waiting() + self._memory
-        if not waiting:
-            self._trouble(False)
-            return
-        done = 0
-        while done < len(waiting) and self._written(waiting[done]):
-            done += 1
         try:
-            self._spool.replace(waiting[done:])
-            self._memory.clear()
+            while waiting := self._spool.oldest(BATCH):
+                done = self._write([work for work, _ in waiting])
+                if done:
+                    self._spool.take(waiting[done - 1][1])
+                if done < len(waiting):
+                    return
         except OSError as error:
-            _log.critical("the spool cannot be written: %s", error)
-            self._memory = waiting[done:]
-        self._trouble(done < len(waiting))
+            _log.critical("the spool cannot be read or emptied: %s", error)
+            self._failed(error)
+            return
+        while self._memory:
+            batch = self._memory[:BATCH]
+            done = self._write(batch)
+            del self._memory[:done]
+            if done < len(batch):
+                return
+        self._pause_s = FIRST_RETRY_S
+        self._tell(troubled=False)
 
-    def _trouble(self, troubled: bool) -> None:
-        if troubled != self._troubled:
-            self._troubled = troubled
+    def _tell(self, *, troubled: bool) -> None:
+        if troubled == self._troubled:
+            return
+        self._troubled = troubled
+        try:
             self._on_trouble(troubled)
-
-
-def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        except Exception:  # noqa: BLE001 - the edge: logged, and the book goes on
+            _log.exception("the state of the database could not be reported")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from duty.services.callbook import CallBook
 from duty.services.commands import Commands
 from duty.services.lines import Lines
 from duty.services.recordings import Recordings
+from telephony.batchstore import BatchStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +110,23 @@ def from_line(line: bytes) -> BookWork:
 
 
 class BookWriter:
-    """Does one piece of work as one transaction. Raises sqlalchemy.exc.DBAPIError when the database fails, DutyError
-    when the book refuses."""
+    """Does work by the services on ``store``. Raises sqlalchemy.exc.DBAPIError when the database fails, DutyError when
+    the book refuses."""
 
-    def __init__(self, *, calls: CallBook, recordings: Recordings, lines: Lines, commands: Commands) -> None:
+    def __init__(
+        self, *, store: BatchStore, calls: CallBook, recordings: Recordings, lines: Lines, commands: Commands
+    ) -> None:
+        self._store = store
         self._calls, self._recordings, self._lines, self._commands = calls, recordings, lines, commands
 
+    def write_all(self, works: Sequence[BookWork]) -> None:
+        """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises."""
+        with self._store.together():
+            for work in works:
+                self.write(work)
+
     def write(self, work: BookWork) -> None:
-        """Do ``work``; it is on disk when this returns."""
+        """Do ``work``, a transaction of its own unless one runs; it is on disk when that is committed."""
         match work:
             case WriteCall():
                 self._calls.open_call(work.new, command_id=work.command_id)

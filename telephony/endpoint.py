@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 LOCAL_SILENCE_S = 20.0
 """Silence from one side after which the book notes that its media are lost."""
+GOODBYE_S = 0.2
+"""How long the answers to our last requests are listened to."""
 
 
 def instant() -> Instant:
@@ -109,8 +111,9 @@ class Endpoint:
         """End every call, let the goodbyes out, seal every recording."""
         self._switchboard.shut_down(instant())
         self._flush()
-        await asyncio.sleep(0.2)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(GOODBYE_S)
+        while self._tasks:  # what is being opened ends, and its recording is sealed
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
         await self.sockets.close()
@@ -135,8 +138,10 @@ class Endpoint:
 
     def _timer_due(self) -> None:
         self._timer = None
-        self._switchboard.handle_timer(instant())
-        self._flush()
+        try:
+            self._switchboard.handle_timer(instant())
+        finally:
+            self._flush()  # whatever happens, the clock is set again
 
     def _flush(self) -> None:
         """Send and perform until the switchboard wants nothing more, then set the alarm clock."""

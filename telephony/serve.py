@@ -214,7 +214,7 @@ async def _poll_commands(endpoint: Endpoint, commands: Commands) -> None:
     while True:
         try:
             command = await asyncio.to_thread(commands.take)
-        except Exception:  # the edge: a failing store must not stop the line
+        except Exception:  # noqa: BLE001 - the edge: a failing store must not stop the line
             _log.exception("commands cannot be read")
             await asyncio.sleep(COMMAND_RETRY_S)
             continue

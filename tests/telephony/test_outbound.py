@@ -193,7 +193,7 @@ def test_the_pbx_asks_who_we_are(status: int, asks: str, header: str) -> None:
 def test_wrong_credentials_are_tried_once() -> None:
     world = trunk_world(username="line", password="wrong")
     pbx, phone = world.peer(*PBX, user="pbx"), world.phone("1001")
-    pbx.on_invite = lambda session: session.respond(401, headers={"WWW-Authenticate": CHALLENGE.format("n")}) and None
+    pbx.on_invite = lambda session: session.respond(401, headers={"WWW-Authenticate": CHALLENGE.format("n")})
     call = phone.invite("13900139000")
     world.run(5.0)
     assert (call.final, len(pbx.sessions), world.outcome()) == (503, 2, (Outcome.FAILED, "network_401"))
@@ -274,7 +274,7 @@ def test_a_phone_that_names_its_audio_only_in_the_ack(world: World, pbx: Peer, p
 
 @pytest.mark.rule("6.1-e")
 def test_a_phone_that_would_take_over_another_call(world: World, pbx: Peer, phone: Peer) -> None:
-    call = phone.invite("13900139000", Replaces="abc;to-tag=1;from-tag=2")
+    call = phone.invite("13900139000", headers={"Replaces": "abc;to-tag=1;from-tag=2"})
     world.run(0.5)
     assert (call.final, pbx.sessions) == (403, [])
     assert [report.way for report in world.forwards()] == [Way.REPLACES]

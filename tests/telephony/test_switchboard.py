@@ -115,7 +115,7 @@ def test_an_asserted_identity_is_believed_from_the_trunk_alone(host: str, port: 
 
     world = trunk_world(peers=(ip_network("10.9.0.0/24"),))
     caller = world.peer(host, port)
-    caller.invite(DESK, P_Asserted_Identity='"Office" <sip:037122590001@pbx.example>')
+    caller.invite(DESK, headers={"P-Asserted-Identity": '"Office" <sip:037122590001@pbx.example>'})
     world.run(0.2)
     (opened,) = world.opened()
     assert (opened.caller_number, opened.trust) == (shown, trust)
@@ -125,7 +125,7 @@ def test_an_asserted_identity_is_believed_from_the_trunk_alone(host: str, port: 
 
 def test_an_asserted_identity_is_not_believed_without_a_trunk() -> None:
     world = World()
-    world.peer("127.0.0.7").invite(DESK, P_Asserted_Identity="<sip:037122590001@pbx.example>")
+    world.peer("127.0.0.7").invite(DESK, headers={"P-Asserted-Identity": "<sip:037122590001@pbx.example>"})
     world.run(10.0)
     assert [(opened.caller_number, opened.trust) for opened in world.opened()] == [("13800138000", "from")]
     world.check()
@@ -177,7 +177,7 @@ def test_nobody_is_called_at_an_unknown_number() -> None:
 def test_a_transfer_outside_any_call_is_refused_and_reported() -> None:
     world = World()
     phone = world.phone("1001")
-    (answer,) = phone.ask("REFER", DESK, Refer_To="<sip:1@203.0.113.9>")
+    (answer,) = phone.ask("REFER", DESK, headers={"Refer-To": "<sip:1@203.0.113.9>"})
     assert answer.status == 603
     (report,) = world.forwards()
     assert (report.call_id, report.line_number, report.way) == (None, DESK, "refer")
@@ -189,7 +189,7 @@ def test_a_transfer_outside_any_call_is_refused_and_reported() -> None:
 def test_strangers_cannot_flood_the_alarm() -> None:
     world = trunk_world()
     stranger = world.peer("203.0.113.66")
-    (answer,) = stranger.ask("REFER", DESK, Refer_To="<sip:1@203.0.113.9>")
+    (answer,) = stranger.ask("REFER", DESK, headers={"Refer-To": "<sip:1@203.0.113.9>"})
     assert (answer.status, world.forwards()) == (603, [])
     world.check()
 
@@ -205,7 +205,7 @@ def test_small_requests() -> None:
     again = peer.send(unknown.replace(headers=unknown.headers.with_value("CSeq", "9 BYE")))
     world.run(0.5)
     assert [peer.answers[each][0].status for each in (asked, again)] == [481, 481]
-    call = peer.invite(DESK, Require="100rel")
+    call = peer.invite(DESK, headers={"Require": "100rel"})
     world.run(0.5)
     assert (call.statuses, call.responses[0].headers.get("Unsupported")) == ([420], "100rel")
     bare = peer.request("INVITE", DESK, body=audio("127.0.0.7"))
