@@ -43,12 +43,6 @@ class TooManyAttempts(WebRefusal):
     code = "too_many_attempts"
 
 
-class TooLarge(WebRefusal):
-    """The request's body is larger than any form of ours."""
-
-    code = "request_too_large"
-
-
 class PrintImpossible(WebRefusal):
     """The machine lacks what printing needs."""
 
@@ -61,7 +55,6 @@ _STATUS: tuple[tuple[type[DutyError], int], ...] = (
     (PasswordChangeDue, 403),
     (CsrfRefused, 403),
     (TooManyAttempts, 429),
-    (TooLarge, 413),
     (PrintImpossible, 503),
     (WebRefusal, 400),
     (Forbidden, 403),

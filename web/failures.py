@@ -73,7 +73,9 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    code = {404: "page_not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    code = {404: "page_not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(
+        error.status_code, "bad_request"
+    )
     answer = _answer(request, error.status_code, code, _catalogue(request)(f"error.{code}"))
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from web.errors import TooLarge
 
 MAX_BODY_BYTES = 1_000_000
 
@@ -61,7 +60,7 @@ class Hardening:
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """``receive`` that raises TooLarge once the body passes the bound, whether or not its length was announced."""
+    """``receive`` that raises HTTPException 413 once the body passes the bound, its length announced or not."""
     announced = Headers(scope=scope).get("content-length", "0")
     taken = 0
 
@@ -71,7 +70,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
             if taken > MAX_BODY_BYTES or (announced.isdigit() and int(announced) > MAX_BODY_BYTES):
-                raise TooLarge()
+                raise HTTPException(413)
         return message
 
     return bounded

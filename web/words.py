@@ -31,7 +31,10 @@ def clock(instant: datetime | None) -> str:
 
 def official(instant: datetime | None) -> str:
     """``2026年11月23日16时05分``, as documents write it."""
-    return f"{local(instant):%Y年%-m月%-d日%H时%M分}" if instant else ""
+    if instant is None:
+        return ""
+    shown = local(instant)
+    return f"{shown.year}年{shown.month}月{shown.day}日{shown.hour}时{shown.minute:02d}分"
 
 
 def iso(instant: datetime | None) -> str:

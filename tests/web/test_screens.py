@@ -326,3 +326,12 @@ def test_a_wrong_credential_keeps_the_login_and_says_so(app: object, room: Room)
     entered = client.post("/sign-in", data={"login": "officer1", "password": PASSWORD, "next": "//evil.example/"})
     assert entered.headers["location"] == "/"
     client.close()
+
+
+def test_the_desk_offers_nobody_an_act_they_have_no_right_to(room: Room, sign_in: SignIn) -> None:
+    missed_call(room, OTHER)
+    arrive(room, CALL)
+    page = sign_in("administrator1").get("/desk").text
+    assert "振铃" in page or "呼入" in page
+    for act in ("/calls/", "/return", "/settle", "desk-drafts"):
+        assert act not in page

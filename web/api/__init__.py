@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from web.api import calls, desk, directory, entries, session
-from web.api.models import Problem
+from web.api.shapes import Problem
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 404, 409, 422, 429, 500)

@@ -11,7 +11,9 @@ from starlette.responses import FileResponse, Response
 from duty.domain.calls import Direction, Outcome
 from duty.domain.rights import Right
 from duty.services.callreview import CallFilter
-from web.api.models import Call, CallEvent, CallInFull, CallPage, Created, Entry, Recording, Transcript
+from web.api.call_shapes import Call, CallEvent, CallInFull, CallPage, Recording, Transcript
+from web.api.entry_shapes import Entry
+from web.api.shapes import Created
 from web.sessions import Acting, House
 
 router = APIRouter(tags=["calls"])

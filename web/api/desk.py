@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from duty.domain.rights import Right
-from web.api.models import Alarm, Call, Component, Created, Officer, Pending, Settle
+from web.api.call_shapes import Call
+from web.api.desk_shapes import Alarm, Component, Officer, Pending, Settle
+from web.api.shapes import Created
 from web.sessions import Acting, House
 
 router = APIRouter(tags=["desk"])

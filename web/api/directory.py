@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from duty.services.directory import NewContact
-from web.api.models import Contact, ContactInput, Created
+from web.api.desk_shapes import Contact, ContactInput
+from web.api.shapes import Created
 from web.sessions import Acting, House
 
 router = APIRouter(tags=["directory"])

@@ -12,11 +12,10 @@ from duty.domain.entries import EntryState
 from duty.domain.identity import CheckResult
 from duty.services.logbook import EntryFilter
 from duty.store.tables import EntryRow
-from web.api.models import (
+from web.api.entry_shapes import (
     Amend,
     CallBack,
     CallBackState,
-    Created,
     Entry,
     EntryChange,
     EntryInFull,
@@ -26,6 +25,8 @@ from web.api.models import (
     Obstacle,
     Void,
 )
+from web.api.shapes import Created
+from web.screens.drafting import confirm
 from web.screens.entry import pdf_answer
 from web.services import Services
 from web.sessions import Acting, House
@@ -109,7 +110,7 @@ def call_backs(house: House, actor: Acting, entry_id: int) -> list[CallBackState
 @router.post("/entries/{entry_id}/finalize")
 def finalize(house: House, actor: Acting, entry_id: int, body: Finalize) -> EntryInFull:
     """定稿: the credential once more; the answer carries the number."""
-    house.accounts.confirm(actor, body.password)
+    confirm(house, actor, body.password)
     return _in_full(house, house.logbook.finalize(actor, entry_id, version=body.version))
 
 
@@ -123,7 +124,7 @@ def amend(house: House, actor: Acting, entry_id: int, body: Amend) -> EntryInFul
 @router.post("/entries/{entry_id}/void")
 def void(house: House, actor: Acting, entry_id: int, body: Void) -> EntryInFull:
     """作废: the number stays."""
-    house.accounts.confirm(actor, body.password)
+    confirm(house, actor, body.password)
     house.logbook.void(actor, entry_id, reason=body.reason)
     return _in_full(house, house.logbook.entry(actor, entry_id))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from duty.services.accounts import SessionView
-from web.api.models import NewPassword, Session, SignIn
+from web.api.shapes import NewPassword, Session, SignIn
 from web.screens.signin import AnySession
 from web.sessions import COOKIE, House, clear_cookie, same_origin, set_cookie, settings_of
 

@@ -74,7 +74,7 @@ def _calls(house: Services, actor: Actor) -> dict[str, Any]:
 
 def _drafts(house: Services, actor: Actor) -> dict[str, Any]:
     if not actor.may(Right.SEE_LOGBOOK):
-        return {"drafts": [], "drafts_total": 0, "obstacles": {}, "any_call": True}
+        return {"drafts": [], "drafts_total": 0, "obstacles": {}}
     wanted = EntryFilter(state=EntryState.DRAFT, limit=30)
     rows = house.logbook.register(actor, wanted)
     return {

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
 from duty.domain.entries import Category, EntryContent
-from duty.domain.errors import Conflict
+from duty.domain.errors import BadCredential, Conflict
 from duty.domain.rights import Actor, Right
 from duty.services.callreview import CallDossier
 from duty.services.logbook import content_of
@@ -108,9 +108,19 @@ def finalize(request: Request, house: House, actor: Acting, entry_id: int, field
     row, merge = write(house, actor, entry_id, fields)
     if merge.conflicts:
         raise Conflict("entry_changed_meanwhile")
-    house.accounts.confirm(actor, fields.get("password", ""))
+    confirm(house, actor, fields.get("password", ""))
     done = house.logbook.finalize(actor, entry_id, version=row.version)
     return render(request, "parts/finalized.html", entry=done)
+
+
+def confirm(house: Services, actor: Actor, password: str) -> None:
+    """The signed-in person's own credential once more. Raises BadCredential, worded for somebody who is known."""
+    try:
+        house.accounts.confirm(actor, password)
+    except BadCredential as error:
+        if error.code == BadCredential.code:
+            raise BadCredential("password_wrong") from None
+        raise
 
 
 def write(house: Services, actor: Actor, entry_id: int, fields: Mapping[str, str]) -> tuple[EntryRow, Merge]:

@@ -18,7 +18,7 @@ from duty.store.tables import AmendmentRow, EntryRow
 from web.print.pdf import Printer
 from web.print.sheet import sheet_of
 from web.render import render
-from web.screens.drafting import FIELDS, MULTILINE, ORDER, workbench
+from web.screens.drafting import FIELDS, MULTILINE, ORDER, confirm, workbench
 from web.services import Services
 from web.sessions import Acting, Fields, House
 
@@ -50,7 +50,7 @@ def amend(house: House, actor: Acting, entry_id: int, fields: Fields) -> Respons
 @router.post("/entries/{entry_id}/void")
 def void(house: House, actor: Acting, entry_id: int, fields: Fields) -> Response:
     """作废: the number stays; the credential is asked for once more."""
-    house.accounts.confirm(actor, fields.get("password", ""))
+    confirm(house, actor, fields.get("password", ""))
     house.logbook.void(actor, entry_id, reason=fields.get("reason", ""))
     return _back(entry_id)
 

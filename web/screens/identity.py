@@ -47,12 +47,14 @@ def identity_panel(
 @router.get("/entries/{entry_id}/identity")
 def panel(request: Request, house: House, actor: Acting, entry_id: int, contact: int | None = None) -> HTMLResponse:
     """The panel, for another contact of the directory where one was picked."""
+    actor.require(Right.CHECK_IDENTITY)
     return _panel(request, house, actor, entry_id, contact)
 
 
 @router.get("/entries/{entry_id}/contacts")
 def contacts(request: Request, house: House, actor: Acting, entry_id: int, words: str = "") -> HTMLResponse:
     """Contacts to pick from."""
+    actor.require(Right.CHECK_IDENTITY)
     wanted = words.strip()[:MAX_WORDS_CHARS]
     found = house.directory.search(actor, wanted, limit=_SHOWN_MATCHES) if wanted else []
     return render(request, "parts/contact_choices.html", found=found, words=wanted, entry_id=entry_id)

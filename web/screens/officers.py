@@ -14,6 +14,7 @@ from web.services import Services
 from web.sessions import Acting, Fields, House
 
 router = APIRouter()
+_TRIES = 200
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -32,8 +33,10 @@ def officers(request: Request, house: House, actor: Acting) -> HTMLResponse:
 @router.post("/officers")
 def add(request: Request, house: House, actor: Acting, fields: Fields) -> HTMLResponse:
     """Make an account; its one-time password is shown once and kept nowhere."""
+    actor.require(Right.MANAGE_PEOPLE)
     names = [role.value for role in Role if fields.get(f"role.{role.value}") == "on"]
-    login, password = fields.get("login", "").strip(), one_time_password()
+    login = fields.get("login", "").strip()
+    password = one_time_password(login)
     if any(not (char.isascii() and (char.isalnum() or char in "._-")) for char in login):
         raise Refused("login_malformed")
     house.accounts.add_officer(
@@ -52,14 +55,20 @@ def add(request: Request, house: House, actor: Acting, fields: Fields) -> HTMLRe
 def reset(request: Request, house: House, actor: Acting, login: str) -> HTMLResponse:
     """Give a new one-time password; the person's open sessions end."""
     actor.require(Right.MANAGE_PEOPLE)
-    password = one_time_password()
+    password = one_time_password(login)
     house.accounts.reset_password(login, password, by=actor)
     return _given(request, house, login, password)
 
 
-def one_time_password() -> str:
-    """Twelve letters and digits in three groups, none that are mistaken for another: about 59 bits."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(3))
+def one_time_password(login: str) -> str:
+    """Sixteen letters and digits in four groups, none that are mistaken for another: about 79 bits. A password may not
+    contain the login, so a short login is kept out of it."""
+    password = ""
+    for _ in range(_TRIES):
+        password = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+        if login.casefold() not in password:
+            break
+    return password
 
 
 def _given(request: Request, _house: Services, login: str, password: str) -> HTMLResponse:

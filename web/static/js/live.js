@@ -42,6 +42,7 @@
   function onEvent(message) {
     last = message.lastEventId || last;
     var event = JSON.parse(message.data);
+    event.id = message.lastEventId;
     var name = "duty-" + event.kind.replace(/\./g, "-");
     tell(name, event);
     if (event.call) { tell(name + "-" + event.call, event); }
@@ -101,6 +102,7 @@
   function caption(event) {
     var spoken = event.detail.data;
     Array.prototype.forEach.call(document.querySelectorAll('[data-captions="' + event.detail.call + '"]'), function (box) {
+      if (spoken.final && box.querySelector('[data-event="' + event.detail.id + '"]')) { return; }
       var open_ = box.querySelector(".partial.caption-" + spoken.speaker);
       var line = open_ || document.createElement("p");
       if (!open_) {
@@ -110,6 +112,7 @@
       }
       line.className = "caption caption-" + (spoken.speaker === "officer" ? "officer" : "caller") + (spoken.final ? "" : " partial");
       line.lastChild.textContent = spoken.text;
+      if (spoken.final) { line.dataset.event = event.detail.id; }
       while (box.children.length > Number(box.dataset.keep || 6)) { box.removeChild(box.firstElementChild); }
       box.scrollTop = box.scrollHeight;
     });
@@ -129,6 +132,7 @@
     }
   });
 
+  document.addEventListener("htmx:afterSwap", tick);
   window.setInterval(tick, 1000);
   tick();
   open();
