@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from telephony.connections import StreamLimits
+from telephony.sip.events import Event, FailureCause, RequestReceived, ResponseReceived, TransactionFailed
 from telephony.sip.flow import Address, Flow
-from telephony.sip.message import Request, parse
+from telephony.sip.layer import TransactionLayer
+from telephony.sip.message import Request, make_response, parse
 from telephony.sip.target import bracketed
 from telephony.sockets import Listen, Sockets
-from tests.telephony.sip.peers import request
+from tests.telephony.sip.peers import events_of, request, tokens
 
 HOSTS = ("127.0.0.1", "::1")
 
@@ -194,6 +196,68 @@ async def test_a_datagram_that_cannot_be_is_reported_not_raised(start):
     flow = ours.sockets.flow_to(("127.0.0.1", 9))
     ours.sockets.send(b"a" * 70_000, flow)
     await until(lambda: ours.lost == [flow])
+
+
+class Speaker(Host):
+    """Sockets under a transaction layer, as the endpoint puts them together."""
+
+    def __init__(self, *listen: Listen | tuple[str, str, int]) -> None:
+        super().__init__(*listen)
+        self.layer = TransactionLayer(rng=tokens("t"))
+        self.sockets._lost = self.sockets.connections._lost = self._failed
+        self.events: list[Event] = []
+
+    def say(self, message: Request, flow: Flow) -> None:
+        self.layer.send_request(message, flow, 0.0)
+        self._flush()
+
+    def _receive(self, data: bytes, flow: Flow) -> None:
+        super()._receive(data, flow)
+        self.layer.receive(data, flow, 0.0)
+        self._flush()
+
+    def _failed(self, flow: Flow) -> None:
+        self.lost.append(flow)
+        self.layer.transport_failed(flow, 0.0)
+        self._flush()
+
+    def _flush(self) -> None:
+        for packet, flow in self.layer.packets_to_send():
+            self.sockets.send(packet, flow)
+        self.events += events_of(self.layer)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("transports", [("UDP",), ("UDP", "TCP")])
+async def test_a_long_invite_goes_by_tcp_where_the_peer_has_it_and_else_by_udp(host, transports):
+    ours = Speaker(("UDP", host, 0), ("TCP", host, 0))
+    theirs = Speaker(*((transport, host, 0) for transport in transports))
+    await ours.sockets.open()
+    await theirs.sockets.open()
+    ours.say(request("INVITE").replace(body=b"a" * 4096), ours.sockets.flow_to(theirs.address("UDP")))
+    await until(lambda: theirs.events)
+    [event] = theirs.events
+    assert isinstance(event, RequestReceived)
+    assert (event.flow.transport, event.request.via.transport) == (transports[-1], transports[-1])
+    assert len(event.request.body) == 4096
+    theirs.layer.respond(event.transaction_id, make_response(event.request, 486, to_tag="x"), 0.0)
+    theirs._flush()
+    await until(lambda: ours.events)
+    assert isinstance(ours.events[0], ResponseReceived)
+    await ours.sockets.close()
+    await theirs.sockets.close()
+
+
+async def test_where_nobody_listens_a_request_fails_at_once(start):
+    ours = Speaker(("UDP", "127.0.0.1", 0))
+    await ours.sockets.open()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone = closed.getsockname()
+    ours.say(request("OPTIONS"), ours.sockets.flow_to(gone))
+    await until(lambda: ours.events)
+    assert ours.events == [TransactionFailed(transaction_id="c1", cause=FailureCause.TRANSPORT)]
+    await ours.sockets.close()
 
 
 @pytest.mark.parametrize(
