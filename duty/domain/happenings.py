@@ -37,6 +37,8 @@ class AlarmKind(StrEnum):
     TRANSCRIPTION_FAILED = "transcription_failed"
     STORE_RECOVERED = "store_recovered"
     PROCESS_RESTARTED = "process_restarted"
+    LINE_CHECK_FAILED = "line_check_failed"
+    SPOT_CHECK_FAILED = "spot_check_failed"
 
 
 class Severity(StrEnum):

@@ -36,6 +36,7 @@ class Right(StrEnum):
     EDIT_DIRECTORY = "edit_directory"
     SEE_RESTRICTED = "see_restricted"
     REVIEW_CALLS = "review_calls"
+    ORDER_CHECK = "order_check"
     ACKNOWLEDGE_ALARM = "acknowledge_alarm"
     MANAGE_PEOPLE = "manage_people"
     SEE_AUDIT = "see_audit"
@@ -58,11 +59,19 @@ _DESK = frozenset(
     }
 )
 _REVIEW = frozenset(
-    {Right.SEE_CALLS, Right.LISTEN, Right.SEE_LOGBOOK, Right.PRINT, Right.REVIEW_CALLS, Right.SEE_DIRECTORY}
+    {
+        Right.SEE_CALLS,
+        Right.LISTEN,
+        Right.SEE_LOGBOOK,
+        Right.PRINT,
+        Right.REVIEW_CALLS,
+        Right.SEE_DIRECTORY,
+        Right.ORDER_CHECK,
+    }
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
     Role.OFFICER: _DESK,
-    Role.LEADER: _DESK | {Right.EDIT_DIRECTORY, Right.REVIEW_CALLS},
+    Role.LEADER: _DESK | {Right.EDIT_DIRECTORY, Right.REVIEW_CALLS, Right.ORDER_CHECK},
     Role.SUPERVISOR: _REVIEW,
     Role.HUB: _DESK | _REVIEW | {Right.EDIT_DIRECTORY},
     Role.ADMINISTRATOR: frozenset(

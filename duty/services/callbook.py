@@ -76,6 +76,7 @@ class CallBook:
                     caller_display=signalled(new.caller_display),
                     callee_number=signalled(new.callee_number, 120),
                     trust=new.trust[:12],
+                    purpose=new.purpose.value,
                     sip_call_id=signalled(new.sip_call_id, 255),
                     source=signalled(new.source, 80),
                     contact_id=contact.id if contact else None,
