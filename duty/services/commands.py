@@ -92,6 +92,14 @@ class Commands:
             row.state = "taken"
             return DialCommand(command_id=row.id, line_number=row.data["line"], number=row.data["number"])
 
+    def abandon(self) -> None:
+        """After a crash of telephony: commands it had taken will not be carried out any more, and say so."""
+        query = select(CommandRow.id).where(CommandRow.state == "taken", CommandRow.finished_at.is_(None))
+        with self._store.reading() as session:
+            lost = list(session.scalars(query))
+        for command_id in lost:
+            self.finish(command_id, result="interrupted")
+
     def finish(self, command_id: int, *, result: str) -> None:
         """Telephony says what became of a command that never became a call."""
         with self._store.writing() as session:

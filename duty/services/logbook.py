@@ -224,6 +224,8 @@ class Logbook:
                 raise Conflict("entry_changed_meanwhile", version=row.version)
             if obstacles := self.obstacles(row):
                 raise Refused(obstacles[0].code, field=obstacles[0].field)
+            if _being_recorded(session, row):
+                raise Refused("recording_unsealed")
             book = _locked_book(session, row.unit_id)
             year = year_of(now)
             number = _last_number(session, row.unit_id, year) + 1
@@ -396,6 +398,12 @@ def _seen(actor: Actor, row: EntryRow | None) -> EntryRow:
     if row is None or not actor.may(Right.SEE_LOGBOOK, row.unit_id):
         raise NotFound("entry_not_found")
     return row
+
+
+def _being_recorded(session: Session, row: EntryRow) -> bool:
+    """While its call goes on there is no recording yet whose hash the entry could carry."""
+    recording = session.get(RecordingRow, row.call_id) if row.call_id else None
+    return recording is not None and recording.state == "open"
 
 
 def _locked_book(session: Session, unit_id: int) -> BookRow:
