@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from random import Random
 
 from duty.domain.errors import Refused
@@ -110,6 +111,6 @@ def check_pin(pin: str) -> None:
     """Raises Refused for what is no PIN of 4 to 8 digits, or one that anybody would try first."""
     if not (pin.isascii() and pin.isdigit() and MIN_PIN_DIGITS <= len(pin) <= MAX_PIN_DIGITS):
         raise Refused("pin_malformed", least=MIN_PIN_DIGITS, most=MAX_PIN_DIGITS)
-    steps = {(int(after) - int(before)) % 10 for before, after in zip(pin, pin[1:], strict=False)}
+    steps = {(int(after) - int(before)) % 10 for before, after in pairwise(pin)}
     if len(steps) == 1 and steps <= {0, 1, 9}:
         raise Refused("pin_unusable")

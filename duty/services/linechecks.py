@@ -101,7 +101,7 @@ class LineChecks:
             return check_id
 
     def plan(self, kind: CheckKind, *, per_day: int, seed: str) -> int:
-        """Enter the planned checks of today and tomorrow that are still to come; how many were new. Planning again plans nothing twice.
+        """Enter the planned checks of today and tomorrow that are still to come; how many were new. Again plans nothing twice.
 
         Spot checks are planned only for lines of a unit in which somebody has a PIN to prove presence with.
         """
@@ -151,7 +151,9 @@ class LineChecks:
             if session.scalars(query).first() is None:
                 return None
         with self._store.writing() as session:
-            while (row := session.scalars(query.with_for_update(of=LineCheckRow, skip_locked=True)).first()) is not None:
+            while (
+                row := session.scalars(query.with_for_update(of=LineCheckRow, skip_locked=True)).first()
+            ) is not None:
                 if row.due_at + LATEST >= now:
                     row.state, row.started_at = CheckState.RUNNING.value, now
                     _told(session, row, row.line, now)
@@ -339,7 +341,7 @@ def _under_way(session: Session, line_id: int, kind: CheckKind) -> int | None:
     return session.scalars(query.limit(1)).first()
 
 
-def _planned(line_id: int, kind: CheckKind, now: datetime) -> Select[tuple[datetime]]:
+def _planned(line_id: int, kind: CheckKind, now: datetime) -> Select[datetime]:
     """When the planned checks of the line were entered for, a postponed one at its first time."""
     return select(LineCheckRow.due_at).where(
         LineCheckRow.line_id == line_id,
@@ -382,17 +384,23 @@ def _told(session: Session, row: LineCheckRow, line: LineRow, now: datetime) -> 
         EventKind.LINE_CHANGED,
         at=now,
         unit_id=line.unit_id,
-        data={"kind": "check", "name": line.number, "check": row.id, "state": row.state, "verdict": row.verdict or None},
+        data={
+            "kind": "check",
+            "name": line.number,
+            "check": row.id,
+            "state": row.state,
+            "verdict": row.verdict or None,
+        },
     )
 
 
-def _seen_by(actor: Actor) -> Select[tuple[LineCheckRow]]:
+def _seen_by(actor: Actor) -> Select[LineCheckRow]:
     scope = actor.unit_scope(Right.SEE_CALLS if actor.may(Right.SEE_CALLS) else Right.SEE_DESK)
     query = select(LineCheckRow).join(LineRow).order_by(LineCheckRow.due_at.desc(), LineCheckRow.id.desc())
     return query if scope is None else query.where(LineRow.unit_id == scope)
 
 
-def _finished(line_id: int) -> Select[tuple[LineCheckRow]]:
+def _finished(line_id: int) -> Select[LineCheckRow]:
     return (
         select(LineCheckRow)
         .where(
