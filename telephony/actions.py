@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from duty.domain.calls import CallEventKind, Direction, Outcome
+from duty.domain.calls import CallEventKind, Direction, Outcome, Purpose
 from duty.domain.happenings import Json
+from duty.domain.linechecks import Finding
 from duty.domain.transcripts import Speaker
 from telephony.guard import Way
+from telephony.probe_evidence import OurSide
 from telephony.sip.sdp import AudioTarget
 
 
@@ -37,6 +39,7 @@ class OpenCall:
     sip_call_id: str
     source: str
     command_id: int | None = None
+    purpose: Purpose = Purpose.DUTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +82,11 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """Play a prompt to the caller's side; answer with ``Switchboard.announcement_ended``."""
+    """Play a prompt to one side; answer with ``Switchboard.announcement_ended``."""
 
     call_id: str
     prompt: str
+    speaker: Speaker = Speaker.CALLER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,39 @@ class PlayRingback:
 
     call_id: str
     speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakToken:
+    """Press and sound ``digits`` to the caller's side, so that a probe knows us by them."""
+
+    call_id: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPin:
+    """Find out whose PIN was pressed; answer with ``Switchboard.pin_checked``. It must not be written anywhere."""
+
+    call_id: str
+    line_number: str
+    pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeEnded:
+    """The call of an expected probe is over."""
+
+    check_id: int
+    ours: OurSide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotCheckEnded:
+    """A spot check is over."""
+
+    check_id: int
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +172,10 @@ Action = (
     | Bridge
     | Announce
     | PlayRingback
+    | SpeakToken
+    | CheckPin
+    | ProbeEnded
+    | SpotCheckEnded
     | StopPlaying
     | ReleaseMedia
     | ReportComponent

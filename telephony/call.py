@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from duty.domain.calls import CallEventKind, Direction, Outcome
+from duty.domain.calls import CallEventKind, Direction, Outcome, Purpose
 from duty.domain.happenings import Json
 from duty.domain.transcripts import Speaker
 from telephony import guard
@@ -75,6 +75,9 @@ class Call:
     ``transaction_id`` that of the INVITE that began the call, "" where none did."""
 
     direction: Direction
+    purpose = Purpose.DUTY
+    takes_place = True
+    """Whether it counts among the calls that the line takes at once."""
 
     def __init__(self, *, call_id: str, line: LineProfile, wire: Wire, transaction_id: str = "") -> None:
         self.call_id = call_id

@@ -119,6 +119,10 @@ class CallIndex:
         """Whether the line takes one more call now."""
         return len(self._occupying.get(line.number, ())) < line.max_calls
 
+    def in_use(self, line: LineProfile) -> bool:
+        """Whether anybody rings or talks on the line."""
+        return bool(self._occupying.get(line.number))
+
     def is_waited_for(self, line: LineProfile) -> bool:
         """Whether callers queue for the line."""
         return self._first_waiting(line) is not None
@@ -179,7 +183,7 @@ class CallIndex:
     def _occupy(self, call: Call) -> bool:
         """Count the call's place; True where it has just given one back."""
         occupying = self._occupying.setdefault(call.line.number, set())
-        if call.phase in _OCCUPYING:
+        if call.phase in _OCCUPYING and call.takes_place:
             occupying.add(call.call_id)
             return False
         before = len(occupying)

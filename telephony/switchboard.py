@@ -11,14 +11,27 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from duty.domain.calls import CallEventKind, Outcome
+from duty.domain.linechecks import Finding, Verdict
 from telephony import guard
-from telephony.actions import Action, FinishCommand, MediaAddresses, OpenCall, Record, ReportComponent, ReportForward
+from telephony.actions import (
+    Action,
+    FinishCommand,
+    MediaAddresses,
+    OpenCall,
+    ProbeEnded,
+    Record,
+    ReportComponent,
+    ReportForward,
+    SpotCheckEnded,
+)
 from telephony.call import Call, Phase
 from telephony.callindex import CallIndex
 from telephony.inbound import Admission, InboundCall
 from telephony.leg import ALLOW, Credentials
 from telephony.line import LineProfile, PhoneTarget, within
 from telephony.outbound import CallBack, OutboundCall, Route
+from telephony.probe_call import ExpectedProbe, ProbeCall
+from telephony.probe_evidence import OurSide
 from telephony.sip.authentication import Account, Challenged
 from telephony.sip.bindings import Binding
 from telephony.sip.dialog import dialog_key
@@ -41,6 +54,7 @@ from telephony.sip.registrar import Registrar
 from telephony.sip.registration import Registration, RegistrationChanged
 from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri, TelUri, Uri
+from telephony.spot_check import SpotCheckCall
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -121,6 +135,8 @@ class Switchboard:
         self._closing = False
         self._registrations: dict[str, Registration] = {}
         self._register_of: dict[str, str] = {}
+        self._probes: dict[int, ExpectedProbe] = {}
+        self._spot_checks: dict[str, SpotCheckCall] = {}
         self._actions: list[Action] = []
         self._now = Instant(monotonic=0.0, unix=0.0)
 
@@ -184,9 +200,15 @@ class Switchboard:
         if call is None or not call.opening:
             return
         self.calls.drop(call_id)
-        if isinstance(call, InboundCall | OutboundCall):
+        if isinstance(call, InboundCall | OutboundCall | ProbeCall):
             response = make_response(call.invite, 503, to_tag=self._token())
             self._wire.respond(call.transaction_id, response)
+        if isinstance(call, ProbeCall):
+            ours = OurSide(arrived=True, call_id=call_id, reason="no_media")
+            self._actions.append(ProbeEnded(check_id=call.expected.check_id, ours=ours))
+        if isinstance(call, SpotCheckCall):
+            finding = Finding(verdict=Verdict.FAULT, reason="no_media", call_id=call_id)
+            self._actions.append(SpotCheckEnded(check_id=call.check_id, finding=finding))
         self._actions.append(
             Record(call_id=call_id, kind=CallEventKind.ENDED, outcome=Outcome.FAILED, data={"reason": reason})
         )
@@ -199,6 +221,9 @@ class Switchboard:
         if isinstance(call, InboundCall):
             call.announcement_ended()
             self._settle(call)
+        elif isinstance(call, SpotCheckCall):
+            call.announcement_ended(now.monotonic)
+            self._settle(call)
 
     def dial(self, *, command_id: int, line_number: str, number: str, now: Instant) -> None:
         """The console asks for a call from the desk to ``number``."""
@@ -207,6 +232,7 @@ class Switchboard:
         if line is None or self._closing or self.forbidden_number(line, number):
             self._actions.append(FinishCommand(command_id=command_id, result="refused"))
             return
+        self._make_way(line)
         phones = self._phones(line)
         call = CallBack(
             call_id=self._token(),
@@ -222,6 +248,98 @@ class Switchboard:
     def forbidden_number(self, line: LineProfile, number: str) -> bool:
         """Whether the console was asked to dial a forwarding code."""
         return guard.examine_dialled(number, line.forwarding_codes) is not None
+
+    # Checks
+
+    def expect_probe(self, expected: ExpectedProbe, now: Instant) -> None:
+        """A probe of ours will call: its call is taken by us, and ``ProbeEnded`` tells of it."""
+        self._at(now)
+        self._probes[expected.check_id] = expected
+
+    def forget_probe(self, check_id: int, now: Instant) -> None:
+        """The probe has ended; where its call still stands, end it and tell of it."""
+        self._at(now)
+        self._probes.pop(check_id, None)
+        for call in self.calls.live():
+            if isinstance(call, ProbeCall) and call.expected.check_id == check_id:
+                call.hang_up(reason="probe_gone")
+                self._settle(call)
+
+    def spot_check(self, *, check_id: int, line_number: str, ring_s: float, now: Instant) -> bool:
+        """Call the desk and ask for a PIN; ``SpotCheckEnded`` tells of it. False where the line is in use now."""
+        self._at(now)
+        line = self._lines.get(line_number)
+        if line is None or self._closing or self.calls.in_use(line) or self.calls.is_waited_for(line):
+            return False
+        phones = self._phones(line)
+        call = SpotCheckCall(
+            call_id=self._token(),
+            line=line,
+            wire=self._wire,
+            check_id=check_id,
+            contact=self._contact(line.number, phones[0].flow) if phones else "",
+            phones=phones,
+            ring_s=ring_s,
+        )
+        self._spot_checks[line.number] = call
+        self._open(call, caller=line.number, callee=" ".join(line.extensions), source="check")
+        return True
+
+    def key_pressed(self, call_id: str, key: str, now: Instant) -> None:
+        """The officer pressed a key in a spot check."""
+        self._at(now)
+        call = self.calls.get(call_id)
+        if isinstance(call, SpotCheckCall):
+            call.pressed(key, now.monotonic)
+            self._settle(call)
+
+    def pin_checked(self, call_id: str, officer_id: int | None, now: Instant, *, fault: bool = False) -> None:
+        """Whose PIN it was, None for nobody's; ``fault`` where it could not be found out."""
+        self._at(now)
+        call = self.calls.get(call_id)
+        if isinstance(call, SpotCheckCall):
+            call.pin_checked(officer_id, now.monotonic, fault=fault)
+            self._settle(call)
+
+    def _make_way(self, line: LineProfile) -> None:
+        """Duty goes before its check."""
+        check = self._spot_checks.pop(line.number, None)
+        if check is not None and check.live:
+            check.give_way(self._now.monotonic)
+            self._settle(check)
+
+    def _expected(self, line_number: str, event: RequestReceived) -> ExpectedProbe | None:
+        """The probe whose call this is. One that comes through the carrier must come by the line's own trunk."""
+        line = self._lines.get(line_number)
+        if line is None or not self._probes:
+            return None
+        caller = _user(_caller(event.request, trusted=self._from_trunk(event.flow))[0].uri)
+        may_call = self._may_call(line, event.flow)
+        for expected in self._probes.values():
+            if (expected.directly or may_call) and expected.matches(line_number, caller, self._now.monotonic):
+                return expected
+        return None
+
+    def _probed(self, event: RequestReceived, expected: ExpectedProbe) -> None:
+        del self._probes[expected.check_id]
+        line = self._lines[expected.line_number]
+        call = ProbeCall(
+            call_id=self._token(),
+            line=line,
+            wire=self._wire,
+            transaction_id=event.transaction_id,
+            request=event.request,
+            flow=event.flow,
+            contact=self._contact(line.number, event.flow),
+            expected=expected,
+        )
+        self._open(
+            call,
+            caller=expected.caller,
+            callee=line.number,
+            sip_call_id=event.request.call_id,
+            source=f"{event.flow.remote[0]}:{event.flow.remote[1]}",
+        )
 
     # Time
 
@@ -392,6 +510,10 @@ class Switchboard:
         if user in self._accounts and not self._from_trunk(event.flow):
             self._dialled(event, dialled)
             return
+        expected = self._expected(dialled, event)
+        if expected is not None:
+            self._probed(event, expected)
+            return
         line = self._lines.get(dialled)
         if line is None or not self._may_call(line, event.flow):
             self._refuse(event, 404)
@@ -399,6 +521,7 @@ class Switchboard:
         self._arrived(event, line)
 
     def _arrived(self, event: RequestReceived, line: LineProfile) -> None:
+        self._make_way(line)
         caller, trust = _caller(event.request, trusted=self._from_trunk(event.flow))
         call = InboundCall(
             call_id=self._token(),
@@ -479,6 +602,7 @@ class Switchboard:
                 sip_call_id=sip_call_id,
                 source=source,
                 command_id=command_id,
+                purpose=call.purpose,
             )
         )
 

@@ -1,5 +1,5 @@
-"""Announcements that a caller hears when nobody answers; an operator's own files take their place by
-configuration."""
+"""Announcements: what a caller hears when nobody answers, where an operator's own file takes the place of ours, and
+what an officer hears in a spot check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from telephony.rtp.g711 import SAMPLE_RATE, Samples
 
 NO_ANSWER = "no_answer"
 BUSY = "busy"
-SHIPPED = (NO_ANSWER, BUSY)
+PIN_ASKED, PIN_AGAIN, PIN_RIGHT, PIN_WRONG = "pin_asked", "pin_again", "pin_right", "pin_wrong"
+SHIPPED = (NO_ANSWER, BUSY, PIN_ASKED, PIN_AGAIN, PIN_RIGHT, PIN_WRONG)
 
 
 def shipped_prompt(name: str) -> Samples:
