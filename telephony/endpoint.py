@@ -15,22 +15,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from duty.domain.calls import CallEventKind, CallHappening, NewCall, RecordingFacts
+from duty.domain.calls import CallEventKind, CallHappening, NewCall, Purpose, RecordingFacts
+from duty.domain.linechecks import Finding
 from duty.domain.transcripts import Speaker
 from duty.services.commands import DialCommand
 from telephony.actions import (
     Action,
     Announce,
     Bridge,
+    CheckPin,
     FinishCommand,
     MediaAddresses,
     OpenCall,
     PlayRingback,
+    ProbeEnded,
     Record,
     ReleaseMedia,
     ReportComponent,
     ReportForward,
     SetRemote,
+    SpeakToken,
+    SpotCheckEnded,
     StopPlaying,
 )
 from telephony.bookkeeper import Bookkeeper
@@ -39,6 +44,9 @@ from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
 from telephony.media_session import MediaSession
 from telephony.playback import Playback
+from telephony.probe_call import ExpectedProbe
+from telephony.probe_evidence import OurSide
+from telephony.probe_tones import speak
 from telephony.rtp.g711 import Samples
 from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
@@ -85,6 +93,11 @@ class Endpoint:
         self._sessions: dict[str, MediaSession] = {}
         self._playing: dict[str, list[Playback]] = {}
         self._talking: set[str] = set()
+        self._speaking: dict[str, asyncio.Task[None]] = {}
+        self._probes: dict[int, asyncio.Future[OurSide]] = {}
+        self._spot_checks: dict[int, asyncio.Future[Finding]] = {}
+        self.whose_pin: Callable[[str, str], int | None] | None = None
+        """Whose PIN was pressed: line number and PIN to the officer's id. Called in a thread."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._perform: dict[type, Callable[[Any], None]] = {
@@ -95,6 +108,10 @@ class Endpoint:
             Bridge: self._bridge,
             Announce: self._announce,
             PlayRingback: self._play_ringback,
+            SpeakToken: self._speak_token,
+            CheckPin: self._check_pin,
+            ProbeEnded: self._probe_ended,
+            SpotCheckEnded: self._spot_check_ended,
             StopPlaying: self._stop_playing,
             ReleaseMedia: self._release_media,
             ReportComponent: self._report_component,
@@ -125,6 +142,29 @@ class Endpoint:
             command_id=command.command_id, line_number=command.line_number, number=command.number, now=instant()
         )
         self._flush()
+
+    def expect_probe(self, expected: ExpectedProbe) -> asyncio.Future[OurSide]:
+        """A probe of ours will call; what we see of its call, when that is over or ``forget_probe`` is called."""
+        seen = self._probes[expected.check_id] = asyncio.get_running_loop().create_future()
+        self._switchboard.expect_probe(expected, instant())
+        return seen
+
+    def forget_probe(self, check_id: int) -> None:
+        """The probe has ended; its future is done after this."""
+        self._switchboard.forget_probe(check_id, instant())
+        self._flush()
+        self._probe_ended(ProbeEnded(check_id=check_id, ours=OurSide()))
+
+    def spot_check(self, *, check_id: int, line_number: str, ring_s: float) -> asyncio.Future[Finding] | None:
+        """Call the desk and ask for a PIN; what was found, when it is over. None where the line is in use now."""
+        found: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+        self._spot_checks[check_id] = found
+        now = instant()
+        begun = self._switchboard.spot_check(check_id=check_id, line_number=line_number, ring_s=ring_s, now=now)
+        self._flush()
+        if not begun:
+            del self._spot_checks[check_id]
+        return found if begun else None
 
     # Into the switchboard
 
@@ -184,6 +224,7 @@ class Endpoint:
                     sip_call_id=action.sip_call_id,
                     source=action.source,
                     arrived_at=now,
+                    purpose=action.purpose,
                 ),
                 command_id=action.command_id,
             )
@@ -200,8 +241,11 @@ class Endpoint:
             self._switchboard.call_not_opened(action.call_id, f"no_media: {error}", instant())
             self._flush()
             return
-        self._listen(action.call_id, session)
-        session.start_recording()
+        if action.purpose is Purpose.DUTY:
+            self._listen(action.call_id, session)
+            session.start_recording()
+        elif action.purpose is Purpose.SPOT_CHECK:
+            self._attend(action.call_id, session)
         self._sessions[action.call_id] = session
         addresses = MediaAddresses(caller=session.address(Speaker.CALLER), officer=session.address(Speaker.OFFICER))
         self._switchboard.call_opened(action.call_id, addresses, instant())
@@ -220,6 +264,16 @@ class Endpoint:
 
         session.on_dtmf, session.on_silence, session.on_tone = digit, silence, tone
         session.silence_after_s = LOCAL_SILENCE_S
+
+    def _attend(self, call_id: str, session: MediaSession) -> None:
+        """In a spot check the keys are a PIN: they go to the call and nowhere else."""
+
+        def key(speaker: Speaker, key: str, _duration_ms: int) -> None:
+            if speaker is Speaker.OFFICER:
+                self._switchboard.key_pressed(call_id, key, instant())
+                self._flush()
+
+        session.on_dtmf, session.redact_dtmf = key, True
 
     def _note(self, call_id: str, kind: CallEventKind, **data: str | int | float) -> None:
         self._book.write(CallHappening(call_id=call_id, kind=kind, at=datetime.now(UTC), data=dict(data)))
@@ -265,7 +319,7 @@ class Endpoint:
         if session is None or samples is None:
             self._switchboard.announcement_ended(action.call_id, instant())
             return
-        playback = session.play(Speaker.CALLER, samples, announcement=action.prompt)
+        playback = session.play(action.speaker, samples, announcement=action.prompt)
         self._playing.setdefault(action.call_id, []).append(playback)
         playback.done.add_done_callback(lambda done: self._announced(action.call_id, done))
 
@@ -279,6 +333,36 @@ class Endpoint:
         if session is not None:
             self._playing.setdefault(action.call_id, []).append(session.play(action.speaker, ringback(), loop=True))
 
+    def _speak_token(self, action: SpeakToken) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is not None:
+            speaking = speak(session, Speaker.CALLER, action.digits)
+            self._speaking[action.call_id] = asyncio.get_running_loop().create_task(speaking)
+
+    def _check_pin(self, action: CheckPin) -> None:
+        self._spawn(self._pin_checked(action))
+
+    async def _pin_checked(self, action: CheckPin) -> None:
+        officer_id, fault = None, self.whose_pin is None
+        try:
+            if self.whose_pin is not None:
+                officer_id = await asyncio.to_thread(self.whose_pin, action.line_number, action.pin)
+        except Exception as error:  # noqa: BLE001 - the edge: a failing store is not the officer's fault, and says so
+            _log.error("a PIN cannot be checked: %s", type(error).__name__)  # noqa: TRY400 - a trace might hold the PIN
+            fault = True
+        self._switchboard.pin_checked(action.call_id, officer_id, instant(), fault=fault)
+        self._flush()
+
+    def _probe_ended(self, action: ProbeEnded) -> None:
+        seen = self._probes.pop(action.check_id, None)
+        if seen is not None and not seen.done():
+            seen.set_result(action.ours)
+
+    def _spot_check_ended(self, action: SpotCheckEnded) -> None:
+        found = self._spot_checks.pop(action.check_id, None)
+        if found is not None and not found.done():
+            found.set_result(action.finding)
+
     def _stop_playing(self, action: StopPlaying) -> None:
         for playback in self._playing.pop(action.call_id, []):
             playback.stop()
@@ -286,6 +370,9 @@ class Endpoint:
     def _release_media(self, action: ReleaseMedia) -> None:
         self._stop_playing(StopPlaying(call_id=action.call_id))
         self._talking.discard(action.call_id)
+        speaking = self._speaking.pop(action.call_id, None)
+        if speaking is not None:
+            speaking.cancel()
         session = self._sessions.pop(action.call_id, None)
         self._spawn(self._seal(action.call_id, session))
 

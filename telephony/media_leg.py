@@ -207,6 +207,14 @@ class MediaLeg:
         if self._hears:
             self._pass_on(HEADER.pack(*header) + payload, header, self.law.value, now)
 
+    def press(self, *, header: Header, payload: bytes, now: float) -> bool:
+        """Sends one telephone-event packet of our own; False where the remote reads none."""
+        if self._telephone_event is None:
+            return False
+        if self._hears:
+            self._pass_on(HEADER.pack(*header) + payload, header, self._telephone_event, now)
+        return True
+
     def settle(self) -> None:
         """Counts, records and hears the plain packets that were passed on."""
         plain = self._plain

@@ -111,6 +111,12 @@ class MediaSession:
         self._playbacks[leg] = playback
         return playback
 
+    def press(self, leg: Speaker, *, header: tuple[int, int, int, int, int], payload: bytes) -> bool:
+        """Sends one telephone-event packet to ``leg`` (``header`` as ``HEADER`` packs it); False where it reads none,
+        or the call is over."""
+        over = self._closing is not None
+        return not over and self._legs[leg].press(header=header, payload=payload, now=self._plane.clock())
+
     def last_packet_at(self, leg: Speaker) -> float | None:
         """When the remote of ``leg`` last sent anything (s on the plane's clock), None for never."""
         return self._legs[leg].last_packet_at

@@ -1,4 +1,4 @@
-"""查岗: the desk phones ring, whoever answers is asked for a PIN, and the time of the answer is kept (requirement 6.6-b).
+"""查岗: the desk phones ring, whoever answers is asked for a PIN, and the time of the answer is kept (6.6-b).
 
 A fault of the line is never the officer's: that a phone is not registered, does not react or is on the telephone is
 told apart from nobody answering while it verifiably rang. A caller who arrives meanwhile ends the check at once.
