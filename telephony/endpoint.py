@@ -337,7 +337,8 @@ class Endpoint:
         session = self._sessions.get(action.call_id)
         if session is not None:
             speaking = speak(session, Speaker.CALLER, action.digits)
-            self._speaking[action.call_id] = asyncio.get_running_loop().create_task(speaking)
+            task = self._speaking[action.call_id] = asyncio.get_running_loop().create_task(speaking)
+            task.add_done_callback(self._finished)
 
     def _check_pin(self, action: CheckPin) -> None:
         self._spawn(self._pin_checked(action))
@@ -348,7 +349,7 @@ class Endpoint:
             if self.whose_pin is not None:
                 officer_id = await asyncio.to_thread(self.whose_pin, action.line_number, action.pin)
         except Exception as error:  # noqa: BLE001 - the edge: a failing store is not the officer's fault, and says so
-            _log.error("a PIN cannot be checked: %s", type(error).__name__)  # noqa: TRY400 - a trace might hold the PIN
+            _log.error("a PIN cannot be checked: %s", type(error).__name__)
             fault = True
         self._switchboard.pin_checked(action.call_id, officer_id, instant(), fault=fault)
         self._flush()
