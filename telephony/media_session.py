@@ -11,6 +11,7 @@ from duty.domain.transcripts import Speaker
 from telephony.media_errors import NoRemoteError
 from telephony.media_leg import MediaLeg
 from telephony.media_ports import SocketPair
+from telephony.media_summary import Summary, leg_summary
 from telephony.media_track import Track
 from telephony.media_values import LegStatistics, Target
 from telephony.playback import Playback
@@ -22,6 +23,11 @@ from telephony.sealing import SealedRecording
 if TYPE_CHECKING:
     from telephony.media import MediaPlane
 
+REDACTED = "redacted"
+"""Stands in the sidecar for a digit that is nobody's business."""
+_ONE_WAY_S = 3.0
+_TALKING = 50
+"""Packets, a second of them, from one side that show that the other should have been heard as well."""
 _OTHER = {Speaker.CALLER: Speaker.OFFICER, Speaker.OFFICER: Speaker.CALLER}
 
 
@@ -32,7 +38,8 @@ class MediaSession:
     ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, name)`` once when a fax calls
     (``"cng"``) or answers (``"ced"``);
     ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
-    negotiated remote.
+    negotiated remote. While ``redact_dtmf`` is set, digits are told to ``on_dtmf`` but not written into the
+    recording's sidecar (a PIN; tones pressed in the voice stay audible).
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class MediaSession:
         self.on_tone: Callable[[Speaker, str], None] | None = None
         self.on_silence: Callable[[Speaker, float], None] | None = None
         self.silence_after_s = 20.0
+        self.redact_dtmf = False
         self._plane = plane
         self._opened_at = plane.clock()
         self._started_at = started_at
@@ -51,9 +59,13 @@ class MediaSession:
         for speaker, leg in self._legs.items():
             leg.other = self._legs[_OTHER[speaker]]
         self._bridged = False
+        self._bridged_at = 0.0
+        self._received_then = dict.fromkeys(Speaker, 0)
         self._held: set[Speaker] = set()
         self._expected_since: dict[Speaker, float] = {}
-        self._silent: set[Speaker] = set()
+        self._silent: dict[Speaker, float] = {}
+        self._silent_total = dict.fromkeys(Speaker, 0.0)
+        self._ended_at: float | None = None
         self._playbacks: dict[Speaker, Playback] = {}
         self._recorder: Recorder | None = None
         self._zero = 0.0
@@ -82,6 +94,9 @@ class MediaSession:
 
     def bridge(self) -> None:
         """Lets both sides hear each other, except while one is held or is played something."""
+        if not self._bridged:
+            self._bridged_at = self._plane.clock()
+            self._received_then = {of: leg.statistics().stream.received for of, leg in self._legs.items()}
         self._bridged = True
         self._apply_bridge()
 
@@ -125,6 +140,26 @@ class MediaSession:
         """What that leg did up to now."""
         return self._legs[leg].statistics()
 
+    def summary(self) -> dict[str, Summary]:
+        """What the book keeps of each leg, by speaker (see ``leg_summary``); valid after ``close`` too.
+
+        ``one_way`` is True where the remote sent nothing for three seconds or longer of a conversation in which the
+        other side did; ``silent_s`` counts the silences of ``silence_after_s``.
+        """
+        return {
+            speaker.value: leg_summary(
+                self.statistics(speaker), silent_s=self._silent_total[speaker], one_way=self._one_way(speaker)
+            )
+            for speaker in Speaker
+        }
+
+    def _one_way(self, speaker: Speaker) -> bool:
+        end = self._ended_at if self._ended_at is not None else self._plane.clock()
+        if not self._bridged or end - self._bridged_at < _ONE_WAY_S:
+            return False
+        since = {of: self.statistics(of).stream.received - self._received_then[of] for of in Speaker}
+        return since[speaker] == 0 and since[_OTHER[speaker]] >= _TALKING
+
     @property
     def damaged(self) -> str | None:
         """Why the recording is incomplete at the moment, else None."""
@@ -143,7 +178,7 @@ class MediaSession:
     async def _close(self) -> SealedRecording | None:
         for leg in tuple(self._playbacks):
             self._stop_playback(leg)
-        now = self._plane.clock()
+        now = self._ended_at = self._plane.clock()
         for media_leg in self._legs.values():
             media_leg.tick(now)
             media_leg.close()
@@ -191,7 +226,8 @@ class MediaSession:
         return copy
 
     def _digit(self, speaker: Speaker, digit: Digit) -> None:
-        self._note("dtmf", speaker, digit=digit.digit, duration_ms=digit.duration_ms)
+        shown = REDACTED if self.redact_dtmf else digit.digit
+        self._note("dtmf", speaker, digit=shown, duration_ms=digit.duration_ms)
         if self.on_dtmf is not None:
             self.on_dtmf(speaker, digit.digit, digit.duration_ms)
 
@@ -209,8 +245,10 @@ class MediaSession:
     def _watch_silence(self, speaker: Speaker, now: float) -> None:
         since = self._legs[speaker].last_packet_at or self._expected_since.get(speaker)
         if since is None or now - since < self.silence_after_s:
-            self._silent.discard(speaker)
-        elif speaker not in self._silent:
-            self._silent.add(speaker)
-            if self.on_silence is not None:
-                self.on_silence(speaker, now - since)
+            self._silent.pop(speaker, None)
+            return
+        told = speaker in self._silent
+        self._silent_total[speaker] += now - self._silent.get(speaker, since)
+        self._silent[speaker] = now
+        if not told and self.on_silence is not None:
+            self.on_silence(speaker, now - since)

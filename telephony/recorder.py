@@ -10,6 +10,7 @@ them again.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ from zoneinfo import ZoneInfo
 
 from duty.domain.transcripts import Speaker
 from telephony.media_errors import RecordingNotSealedError
-from telephony.recording_files import Event, RawChannel, RecordingFile, Sidecar
+from telephony.recording_chain import END, SEGMENT, Event
+from telephony.recording_files import RawChannel, RecordingFile, Sidecar
 from telephony.rtp.g711 import SAMPLE_RATE, Law
-from telephony.rtp.timeline import REORDER
+from telephony.rtp.timeline import LAG, LEAD, REORDER
 from telephony.sealing import Damage, SealedRecording, salvage, sync_directory
 
 FLUSH_INTERVAL_S = 0.5
@@ -29,6 +31,11 @@ MEMORY_LIMIT = 120 * SAMPLE_RATE
 _CALENDAR = ZoneInfo("Asia/Shanghai")
 _SETTLED_AFTER = REORDER + SAMPLE_RATE
 """Samples behind the end of a channel where no late packet can fall any more."""
+_HASHED_AFTER = LEAD + LAG + REORDER + SAMPLE_RATE
+"""Samples behind the end of a channel where nothing at all can be written any more: a packet may lie that far before
+one that lies ahead of its arrival."""
+_SEGMENT = SAMPLE_RATE
+"""Samples that are hashed together, at least."""
 
 _EVENTS_LIMIT = 500
 
@@ -132,9 +139,9 @@ class Recorder:
             lost_samples=self._lost,
         )
 
-    def seal(self, *, end: int = 0) -> SealedRecording:
-        """Ends the recording at sample ``end`` or where the audio ends, if that is later. Twice gives the
-        same.
+    def seal(self, *, end: int = 0, by: Callable[[Path], SealedRecording] = salvage) -> SealedRecording:
+        """Ends the recording at sample ``end`` or where the audio ends, if that is later; ``by`` does the rendering.
+        Twice gives the same.
 
         Raises RecordingNotSealedError while the disk refuses; nothing is lost by that and it may be tried
         again.
@@ -143,7 +150,7 @@ class Recorder:
             if not self._closed:
                 self._close_files(end)
             if self._sealed is None:
-                self._sealed = salvage(self.directory)
+                self._sealed = by(self.directory)
             return self._sealed
 
     @property
@@ -178,6 +185,7 @@ class Recorder:
             for speaker, channel in self._channels.items():
                 self._flush_frames(speaker, channel)
                 self._note_gaps(speaker, channel.coverage.end - _SETTLED_AFTER)
+                self._note_segment(speaker, channel.coverage.end - _HASHED_AFTER, least=_SEGMENT)
             self._flush_events()
         except OSError as error:
             self._refused(error)
@@ -209,6 +217,12 @@ class Recorder:
         for start, samples in self._channels[speaker].coverage.settle(before):
             self._log("gap", channel=speaker.value, start=start, samples=samples)
 
+    def _note_segment(self, speaker: Speaker, before: int, *, least: int) -> None:
+        segment = self._channels[speaker].hash_segment(before, least=least)
+        if segment is not None:
+            start, samples, sha256 = segment
+            self._log(SEGMENT, channel=speaker.value, start=start, samples=samples, sha256=sha256)
+
     def _refused(self, error: OSError) -> None:
         reason = str(error)
         self._errors += 1
@@ -220,10 +234,11 @@ class Recorder:
         if not self._try_flush():
             raise RecordingNotSealedError(self.directory, self._failing or "")
         ends = [channel.coverage.end for channel in self._channels.values()]
-        for speaker, channel in self._channels.items():
-            self._note_gaps(speaker, channel.coverage.end)
-        self._log("end", position=max(end, *ends), damaged=self.damaged)
         try:
+            for speaker, channel in self._channels.items():
+                self._note_gaps(speaker, channel.coverage.end)
+                self._note_segment(speaker, channel.coverage.end, least=1)
+            self._log(END, position=max(end, *ends), damaged=self.damaged)
             self._flush_events()
             for file in self._all_files:
                 if file.descriptor is not None:

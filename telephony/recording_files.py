@@ -7,22 +7,21 @@ the last line is lost. Everything here raises OSError and may then be repeated w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from duty.domain.transcripts import Speaker
+from telephony.recording_chain import Chain, Event
 from telephony.rtp.coverage import Coverage
 from telephony.rtp.g711 import Law
 
 SIDECAR_NAME = "events.jsonl"
 SUFFIXES = {Law.PCMA: ".alaw", Law.PCMU: ".ulaw"}
 _FILL_CHUNK = 65536
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-
-Event = Mapping[str, object]
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def raw_file(directory: Path, speaker: Speaker) -> tuple[Path, Law] | None:
@@ -70,6 +69,7 @@ class RawChannel(RecordingFile):
         self._directory = directory
         self._speaker = speaker
         self._length = 0
+        self._hashed = 0
         self.law: Law | None = None
         self.coverage = Coverage()
 
@@ -80,6 +80,18 @@ class RawChannel(RecordingFile):
         self._write_all(descriptor, file_law.recode(payload, law), position)
         self._length = max(self._length, position + len(payload))
         self.coverage.add(position, len(payload))
+
+    def hash_segment(self, before: int, *, least: int) -> tuple[int, int, str] | None:
+        """First sample, samples and SHA-256 of what follows the last segment and ends at sample ``before``, as the file
+        has it; None for less than ``least`` samples. What was hashed must not be written again."""
+        start, samples = self._hashed, min(before, self._length) - self._hashed
+        if samples < max(1, least) or self.descriptor is None:
+            return None
+        data = os.pread(self.descriptor, samples, start)
+        if len(data) != samples:
+            raise OSError(f"{samples} samples were written and {len(data)} are there")
+        self._hashed += samples
+        return start, samples, hashlib.sha256(data).hexdigest()
 
     def _opened(self, law: Law) -> tuple[Law, int]:
         if self.law is None or self.descriptor is None:
@@ -102,36 +114,41 @@ class Sidecar(RecordingFile):
         super().__init__()
         self._path = directory / SIDECAR_NAME
         self._offset = 0
+        self._chain = Chain()
 
     def append(self, events: list[Event]) -> None:
-        """Writes ``events``, one line each."""
+        """Writes ``events``, one line each, linked to those before."""
         if self.descriptor is None:
             self.descriptor = os.open(self._path, _NEW_FILE, 0o640)
-        data = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
+        data, chain = self._chain.lines(events)
         self._write_all(self.descriptor, data, self._offset)
         self._offset += len(data)
+        self._chain = chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarContents:
     """What could be read of a sidecar. ``torn``: the last line was cut; ``unreadable``: other lines that
-    are no JSON."""
+    are no JSON; ``raw`` its bytes."""
 
     events: tuple[dict[str, object], ...]
     torn: bool
     unreadable: int
+    raw: bytes
 
 
 def read_sidecar(directory: Path) -> SidecarContents:
     """The sidecar in ``directory``, as far as it goes; empty where there is none."""
     path = directory / SIDECAR_NAME
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    raw = path.read_bytes() if path.exists() else b""
+    lines = raw.split(b"\n")
     last = lines.pop()
     parsed = [_parsed(line) for line in lines]
     return SidecarContents(
         events=tuple(event for event in parsed if event is not None),
         torn=bool(last),
         unreadable=parsed.count(None),
+        raw=raw,
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from telephony.media_errors import RecordingNotSealedError
 from telephony.recorder import Recorder
 from telephony.sealing import SealedRecording
+from telephony.sealing_process import SealingProcess
 
 _SYNC_S = 1.0
 _RETRY_SEAL_S = 10.0
@@ -45,6 +46,7 @@ class RecordingThreads:
         self._writer = ThreadPoolExecutor(1, "recording-writer")
         self._syncer = ThreadPoolExecutor(1, "recording-syncer")
         self._sealer = ThreadPoolExecutor(1, "recording-sealer")
+        self._sealing = SealingProcess()
         self._running: dict[ThreadPoolExecutor, Future[None]] = {}
         self._synced_at = self._tried_at = clock()
         self._retry: asyncio.Task[None] | None = None
@@ -80,7 +82,7 @@ class RecordingThreads:
         """Seals at sample ``end``. Raises RecordingNotSealedError and keeps the recorder for another try."""
         self._unsealed[recorder] = end
         loop = asyncio.get_running_loop()
-        sealed = await loop.run_in_executor(self._sealer, lambda: recorder.seal(end=end))
+        sealed = await loop.run_in_executor(self._sealer, lambda: recorder.seal(end=end, by=self._sealing.salvage))
         self._unsealed.pop(recorder, None)
         self._recorders.discard(recorder)
         return sealed
@@ -92,6 +94,7 @@ class RecordingThreads:
             await asyncio.gather(self._retry, return_exceptions=True)
         for executor in (self._writer, self._syncer, self._sealer):
             await asyncio.to_thread(executor.shutdown)
+        await asyncio.to_thread(self._sealing.close)
 
     def _start(self, executor: ThreadPoolExecutor, work: Callable[[Recorder], None]) -> None:
         """Does ``work`` for all recorders in the executor's thread, unless it is still busy with the last

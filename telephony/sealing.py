@@ -10,17 +10,19 @@ import hashlib
 import json
 import os
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from duty.domain.transcripts import Speaker
 from telephony.media_errors import NotARecordingError, RecordingNotSealedError
+from telephony.recording_chain import ChainCheck, check_chain
 from telephony.recording_files import SidecarContents, raw_file, read_sidecar
 from telephony.rtp.g711 import SAMPLE_RATE, Law, Samples
 
@@ -39,8 +41,9 @@ Gap = tuple[int, int]
 
 
 class Damage(StrEnum):
-    """Why a recording is not what it should be; the first word of ``SealedRecording.damaged``."""
+    """Why a recording is not what it should be; the words of ``SealedRecording.damaged``."""
 
+    ALTERED = "altered"
     DISK_ERROR = "disk_error"
     INTERRUPTED = "interrupted"
     SIDECAR_UNREADABLE = "sidecar_unreadable"
@@ -53,8 +56,9 @@ class SealedRecording:
 
     ``samples`` counts per channel, both being equally long; ``raw_samples`` and ``raw_sha256`` are of the
     raw files (0 and None where that side sent nothing). ``gaps`` are (first sample, samples) that were
-    never received. ``damaged`` is None or a ``Damage`` word, a colon and the detail. ``started_at`` is the
-    wall clock of the first sample, None when lost.
+    never received. ``damaged`` is None or a ``Damage`` word, a colon and the detail, more of them after a semicolon.
+    ``started_at`` is the wall clock of the first sample, None when lost. ``chain`` is the SHA-256 of the sidecar's
+    last link, which stands for every segment before; None where nothing was chained.
     """
 
     call_id: str
@@ -69,6 +73,7 @@ class SealedRecording:
     raw_sha256: dict[Speaker, str | None]
     gaps: dict[Speaker, tuple[Gap, ...]]
     damaged: str | None
+    chain: str | None
 
     def as_json(self) -> dict[str, object]:
         """The content of ``sealed.json``; paths are names inside the directory."""
@@ -84,7 +89,27 @@ class SealedRecording:
             "raw_sha256": self.raw_sha256,
             "gaps": self.gaps,
             "damaged": self.damaged,
+            "chain": self.chain,
         }
+
+    @classmethod
+    def from_json(cls, directory: Path, content: Mapping[str, Any]) -> SealedRecording:
+        """The value whose ``as_json`` is ``content``. Raises KeyError, TypeError and ValueError for anything else."""
+        return cls(
+            call_id=content["call_id"],
+            directory=directory,
+            started_at=datetime.fromisoformat(content["started_at"]) if content["started_at"] else None,
+            wav_path=directory / content["wav"],
+            wav_sha256=content["wav_sha256"],
+            peaks_path=directory / content["peaks"],
+            seconds=content["seconds"],
+            samples=content["samples"],
+            raw_samples={Speaker(name): samples for name, samples in content["raw_samples"].items()},
+            raw_sha256={Speaker(name): sha256 for name, sha256 in content["raw_sha256"].items()},
+            gaps={Speaker(name): tuple((a, b) for a, b in gaps) for name, gaps in content["gaps"].items()},
+            damaged=content["damaged"],
+            chain=content["chain"],
+        )
 
 
 def salvage(directory: Path) -> SealedRecording:
@@ -108,7 +133,9 @@ def _seal(directory: Path, contents: SidecarContents, raws: dict[Speaker, tuple[
     lengths = {speaker: raw[0].stat().st_size if raw else 0 for speaker, raw in raws.items()}
     end = _last(contents, "end")
     samples = max(_number(end, "position"), *lengths.values())
-    damaged = _damage(contents, end, samples)
+    check = check_chain(contents.raw, {speaker.value: raw[0] for speaker, raw in raws.items() if raw})
+    promised = _promised_chain(directory)
+    damaged = _damage(contents, end, samples, check, promised)
     samples = min(samples, _WAV_LIMIT)
     wav_path, peaks_path = directory / WAV_NAME, directory / PEAKS_NAME
     wav_sha256 = _render(raws, samples, wav_path, peaks_path)
@@ -125,6 +152,7 @@ def _seal(directory: Path, contents: SidecarContents, raws: dict[Speaker, tuple[
         raw_sha256={speaker: _sha256(raw[0]) if raw else None for speaker, raw in raws.items()},
         gaps={speaker: _gaps(contents, speaker, lengths[speaker], samples) for speaker in CHANNELS},
         damaged=damaged,
+        chain=promised or check.head,
     )
     manifest = json.dumps(recording.as_json(), ensure_ascii=False, indent=1) + "\n"
     _replace(directory / MANIFEST_NAME, iter([manifest]))
@@ -148,16 +176,35 @@ def _started_at(contents: SidecarContents) -> datetime | None:
         return None
 
 
-def _damage(contents: SidecarContents, end: dict[str, object], samples: int) -> str | None:
+def _promised_chain(directory: Path) -> str | None:
+    """The last link as an earlier sealing gave it."""
+    try:
+        content = json.loads((directory / MANIFEST_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    chain = content.get("chain") if isinstance(content, dict) else None
+    return chain if isinstance(chain, str) else None
+
+
+def _damage(
+    contents: SidecarContents, end: dict[str, object], samples: int, check: ChainCheck, promised: str | None
+) -> str | None:
+    found: list[str] = []
+    if contents.unreadable:
+        found.append(f"{Damage.SIDECAR_UNREADABLE}: {contents.unreadable} lines")
+    if check.altered:
+        found.append(f"{Damage.ALTERED}: {', '.join(map(str, check.altered))}")
+    if promised is not None and promised != check.head:
+        found.append(f"{Damage.ALTERED}: the last link is not the one that was sealed")
     if not end:
         trouble = _last(contents, "write_error").get("reason")
-        return f"{Damage.INTERRUPTED}: {trouble or 'the recording was never closed'}"
-    if contents.unreadable:
-        return f"{Damage.SIDECAR_UNREADABLE}: {contents.unreadable} lines"
+        found.append(f"{Damage.INTERRUPTED}: {trouble or 'the recording was never closed'}")
     if samples > _WAV_LIMIT:
-        return f"{Damage.TOO_LONG}: the raw channels hold {samples - _WAV_LIMIT} samples more"
+        found.append(f"{Damage.TOO_LONG}: the raw channels hold {samples - _WAV_LIMIT} samples more")
     reason = end.get("damaged")
-    return reason if isinstance(reason, str) else None
+    if isinstance(reason, str):
+        found.append(reason)
+    return "; ".join(found) or None
 
 
 def _gaps(contents: SidecarContents, speaker: Speaker, length: int, samples: int) -> tuple[Gap, ...]:

@@ -28,7 +28,6 @@ class Heard:
     digits: tuple[Digit, ...]
 
 
-
 class Ear:
     """Listens to one channel. ``audible`` tells whether it ever rose above the noise of an open line; digits are
     listened for while ``inband`` is set."""

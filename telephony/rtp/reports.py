@@ -91,7 +91,8 @@ class ReportExchange:
         if not self._reported:
             return b""
         ssrc = own if sent is None else sent.ssrc
-        return self.report(sent=sent, received=received, own=own, now=now, unix=unix) + Goodbye(ssrcs=(ssrc,)).serialize()
+        report = self.report(sent=sent, received=received, own=own, now=now, unix=unix)
+        return report + Goodbye(ssrcs=(ssrc,)).serialize()
 
     def receive(self, datagram: bytes, *, own: int | None, now: float, unix: float) -> None:
         """Takes a compound of the remote; ``own`` is the SSRC we send with. Raises MalformedPacketError."""
@@ -146,9 +147,7 @@ class ReportExchange:
 
 def _sender_info(sent: Sent, now: float, unix: float) -> SenderInfo:
     elapsed = round((now - sent.sent_at) * SAMPLE_RATE)
-    return SenderInfo(
-        ntp=_ntp(unix), timestamp=sent.timestamp + elapsed, packets=sent.packets, octets=sent.octets
-    )
+    return SenderInfo(ntp=_ntp(unix), timestamp=sent.timestamp + elapsed, packets=sent.packets, octets=sent.octets)
 
 
 def _ntp(unix: float) -> int:

@@ -97,8 +97,7 @@ class Timeline:
         if not self._anchored or not 0 < advance <= JUMP or not arrival - LAG <= position <= arrival + LEAD - samples:
             return None
         self._position, self._timestamp = position, timestamp
-        if position + samples > self._end:
-            self._end = position + samples
+        self._end = max(self._end, position + samples)
         return position
 
     def _take(self, position: int, timestamp: int, samples: int, verdict: Verdict) -> Placement:

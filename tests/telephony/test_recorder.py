@@ -2,23 +2,29 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import uuid
 import wave
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from duty.domain.transcripts import Speaker
 from telephony.media_errors import NotARecordingError
 from telephony.recorder import MEMORY_LIMIT, Recorder
 from telephony.rtp.g711 import Law, Samples
-from telephony.sealing import salvage
+from telephony.sealing import SealedRecording, salvage
+from telephony.sealing_process import SealingProcess
 
 CALL = "0123456789abcdef0123456789abcdef"
 START = datetime(2026, 5, 1, 17, 30, tzinfo=UTC)
@@ -266,7 +272,99 @@ def test_an_unreadable_line_within_the_sidecar_is_told(tmp_path: Path) -> None:
     sealed = running.seal()
     sidecar = sealed.directory / "events.jsonl"
     sidecar.write_text("\0\0\0\n" + sidecar.read_text())
-    assert salvage(sealed.directory).damaged == "sidecar_unreadable: 1 lines"
+    told = salvage(sealed.directory)
+    assert told.damaged == "sidecar_unreadable: 1 lines; altered: events line 1 to 3"
+    assert told.chain == sealed.chain
+
+
+def chained(root: Path, seconds: int = 20) -> SealedRecording:
+    running = recorder(root)
+    for second in range(seconds):
+        speak(running, Speaker.CALLER, NOISE[:8000], at=second * 8000)
+        speak(running, Speaker.OFFICER, NOISE[8000:16_000], at=second * 8000)
+        running.tick(float(second))
+    return running.seal()
+
+
+@pytest.mark.rule("6.1-d")
+def test_each_second_is_hashed_while_the_call_runs(tmp_path: Path) -> None:
+    running = recorder(tmp_path)
+    for second in range(20):
+        speak(running, Speaker.CALLER, NOISE[:8000], at=second * 8000)
+        running.tick(float(second))
+    early = events(running.directory, "segment")
+    assert sum(int(str(event["samples"])) for event in early) >= 12 * 8000
+    sealed = running.seal()
+    segments = events(running.directory, "segment")
+    assert segments[: len(early)] == early
+    edges = [(int(str(event["start"])), int(str(event["samples"]))) for event in segments]
+    assert all(b[0] == sum(a) for a, b in pairwise(edges))
+    assert (edges[0][0], sum(edges[-1])) == (0, 160_000)
+    raw = (sealed.directory / "caller.alaw").read_bytes()
+    for (start, samples), event in zip(edges, segments, strict=True):
+        assert event["sha256"] == hashlib.sha256(raw[start : start + samples]).hexdigest()
+    last = (sealed.directory / "events.jsonl").read_bytes().splitlines(keepends=True)[-1]
+    assert sealed.chain == hashlib.sha256(last).hexdigest()
+
+
+@pytest.mark.rule("6.1-d")
+@pytest.mark.parametrize("place", [0, 12_345, 100_000, 159_999])
+def test_an_altered_sample_is_named_by_its_second(tmp_path: Path, place: int) -> None:
+    sealed = chained(tmp_path)
+    raw = sealed.directory / "officer.alaw"
+    data = bytearray(raw.read_bytes())
+    data[place] ^= 1
+    raw.write_bytes(data)
+    damaged = salvage(sealed.directory).damaged
+    told = re.fullmatch(r"altered: officer sample (\d+) to (\d+)", damaged or "")
+    assert told is not None
+    assert int(told[1]) <= place <= int(told[2])
+    if place < 100_000:
+        assert int(told[2]) - int(told[1]) <= 2 * 8000
+
+
+@pytest.mark.rule("6.1-d")
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_no_line_can_be_changed_taken_out_or_put_in(tmp_path: Path, data: st.DataObject) -> None:
+    root = tmp_path / str(uuid.uuid4())
+    sealed = chained(root, seconds=10)
+    sidecar = sealed.directory / "events.jsonl"
+    lines = sidecar.read_bytes().splitlines(keepends=True)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    match data.draw(st.sampled_from(["change", "take out", "put in"])):
+        case "change":
+            lines[at] = lines[at].replace(b"r", b"q", 1)
+        case "take out":
+            del lines[at]
+        case _:
+            lines.insert(at, b'{"event": "gap", "channel": "caller", "start": 0, "samples": 800}\n')
+    sidecar.write_bytes(b"".join(lines))
+    assert "altered: " in (salvage(sealed.directory).damaged or "")
+
+
+@pytest.mark.rule("6.1-d")
+def test_a_cut_file_is_found_out(tmp_path: Path) -> None:
+    sealed = chained(tmp_path)
+    with (sealed.directory / "caller.alaw").open("r+b") as raw:
+        raw.truncate(50_000)
+    assert "altered: caller sample" in (salvage(sealed.directory).damaged or "")
+
+
+def test_sealing_elsewhere_gives_the_same_and_survives_the_death_of_the_process(tmp_path: Path) -> None:
+    sealed = chained(tmp_path)
+    elsewhere = SealingProcess()
+    try:
+        assert elsewhere.salvage(sealed.directory) == sealed
+        process = elsewhere._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        assert elsewhere.salvage(sealed.directory) == sealed
+        with pytest.raises(NotARecordingError):
+            elsewhere.salvage(tmp_path / "nothing")
+    finally:
+        elsewhere.close()
 
 
 def test_a_remote_cannot_flood_the_sidecar(tmp_path: Path) -> None:
