@@ -19,7 +19,9 @@ from telephony.sip.flow import Address
 _log = logging.getLogger(__name__)
 
 LARGEST_UDP_BYTES = 65_507
-DATAGRAMS_A_TURN = 64
+DATAGRAMS_A_TURN = 4
+"""Few, because audio waits on the same loop while each of them is worked on."""
+ERRORS_A_TURN = 64
 WAITING_DATAGRAMS = 2_048
 """Datagrams kept while the socket's buffer is full; beyond them the oldest is dropped, as the network would."""
 _BUFFER_BYTES = 4 * 1024 * 1024
@@ -100,7 +102,7 @@ class DatagramSocket:
         return True
 
     def _read_errors(self) -> None:
-        for _ in range(DATAGRAMS_A_TURN):
+        for _ in range(ERRORS_A_TURN):
             try:
                 _, notes, _, remote = self._socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)
             except OSError:
