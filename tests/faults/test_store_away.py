@@ -184,6 +184,7 @@ def test_a_full_disk_costs_nothing_once_there_is_room_again(
     assert page.outcome == "answered"
     assert page.recording_state == "waiting"
     talk.check_kept(book, page, until=ended, slack_s=1.0)
+    service.wait(lambda: len(book.alarms("store_recovered")) >= 1, "nobody is told that the book could not be written")
 
 
 def test_chatter_can_be_counted() -> None:

@@ -23,7 +23,14 @@ __all__ = ["baresip", "rtp_peer", "sipp", "utterance"]
 DESK, HURRIED, PAIR, QUEUE, FULL, MUTE = (f"03712259000{digit}" for digit in range(1, 7))
 """Numbers of the lines: plain; ringing only shortly; two phones; one call and a queue; one call and busy; hanging up
 where nobody answers."""
-PHONES = {DESK: ("1001",), HURRIED: ("1002",), PAIR: ("1003", "1004"), QUEUE: ("1005",), FULL: ("1006",), MUTE: ("1007",)}
+PHONES = {
+    DESK: ("1001",),
+    HURRIED: ("1002",),
+    PAIR: ("1003", "1004"),
+    QUEUE: ("1005",),
+    FULL: ("1006",),
+    MUTE: ("1007",),
+}
 PROMPT_FRAMES = 60
 
 _numbers = itertools.count(13_800_000_001)

@@ -6,6 +6,7 @@ Nothing is replaced: SIP and RTP on real sockets, SQLite on a real disk.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -26,10 +27,33 @@ from dutyline.supervisor import pids
 from tests.peers.ports import Address, free_block, free_port
 
 HOST = "127.0.0.1"
-_RTP_PORTS = 200
+_RTP_PORTS = 40
+_SLICES = 12
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 20.0
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+class _RtpRanges:
+    """Ranges of RTP ports for the services of one run, taken as one block while there still is one, and given back."""
+
+    def __init__(self) -> None:
+        self._free: list[int] | None = None
+
+    def take(self) -> int:
+        """The first of ``_RTP_PORTS`` ports. Raises IndexError when more services run than there are ranges."""
+        if self._free is None:
+            first = free_block(_RTP_PORTS * _SLICES)
+            self._free = [first + index * _RTP_PORTS for index in range(_SLICES)]
+        return self._free.pop(0)
+
+    def give_back(self, first: int) -> None:
+        """The service that had it is gone."""
+        if self._free is not None:
+            self._free.append(first)
+
+
+_ranges = _RtpRanges()
 
 
 class ServiceError(AssertionError):
@@ -101,11 +125,12 @@ class Service:
     web_port: int = field(default_factory=free_port)
     settings: Settings = field(init=False)
     secrets: Secrets = field(init=False)
+    _rtp: int = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        rtp = free_block(_RTP_PORTS)
+        self._rtp = rtp = _ranges.take()
         data = self.root / "data"
         file = self.root / "settings.toml"
         parts = [
@@ -134,6 +159,7 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        _ranges.give_back(self._rtp)
 
     @property
     def address(self) -> Address:
@@ -254,3 +280,16 @@ def ask(to: Address, datagram: bytes, *, timeout_s: float) -> bytes:
             return probe.recv(65535)
         except OSError:
             return b""
+
+
+def ask_console(service: Service) -> int:
+    """The status of the console's sign-in page; 0 while nobody answers."""
+    connection = http.client.HTTPConnection(HOST, service.web_port, timeout=2.0)
+    try:
+        connection.request("GET", "/sign-in")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+    return status

@@ -56,9 +56,7 @@ def test_answered_and_the_phone_hangs_up(
     assert page.recording_seconds > 0.5
 
 
-def test_a_call_over_tcp(
-    service: Service, desk: Desk, book: Book, sipp: Sipp, utterance: bytes, number: str
-) -> None:
+def test_a_call_over_tcp(service: Service, desk: Desk, book: Book, sipp: Sipp, utterance: bytes, number: str) -> None:
     phone = desk.phone("phone_answers_and_talks", "1001", audio=utterance[::-1])
     caller = sipp.start(
         "caller_talks_then_bye",

@@ -92,13 +92,9 @@ def test_baresip_answers_and_both_hear_each_other(
 
 
 @pytest.mark.rule("6.1-a")
-def test_baresip_rejects(
-    service: Service, book: Book, sipp: Sipp, baresip: StartBaresip, number: str
-) -> None:
+def test_baresip_rejects(service: Service, book: Book, sipp: Sipp, baresip: StartBaresip, number: str) -> None:
     phone = _phone(baresip, service, book)
-    caller = sipp.start(
-        "caller_refused", remote=service.address, values={"line": DESK, "caller": number, "final": 486}
-    )
+    caller = sipp.start("caller_refused", remote=service.address, values={"line": DESK, "caller": number, "final": 486})
     phone.wait_event("CALL_INCOMING")
     phone.hangup()
     caller.wait().check()

@@ -1,4 +1,4 @@
-"""Forwarding of the duty phone is forbidden: every way a foreign phone tries it is refused, alarmed and kept as evidence."""
+"""Forwarding of the duty phone is forbidden: each way a foreign phone tries is refused, alarmed, kept as evidence."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ _HOSTILE = [
 def test_malformed_datagrams_do_not_harm_a_call(
     service: Service, desk: Desk, book: Book, sipp: Sipp, utterance: bytes, number: str
 ) -> None:
-    """To the SIP port, and to the RTP ports of the call from a stranger's address: the recording stays what was said."""
+    """To the SIP port, and to the RTP ports of the call from a stranger: the recording stays what was said."""
     chance = random.Random(3261)
     phone = desk.phone("phone_answers_and_talks", "1001", audio=utterance[::-1])
     caller = sipp.start(

@@ -58,7 +58,9 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     )
     registrars = Sipp(root)
     values: Values = {"auth_user": "duty", "password": SECRET}
-    started = [registrars.start("line_registrar", values=values, host=PBX_HOST, port=port) for _, port in (known, wrong)]
+    started = [
+        registrars.start("line_registrar", values=values, host=PBX_HOST, port=port) for _, port in (known, wrong)
+    ]
     with Service(root / "service", lines) as running:
         accepting, refusing = (run.wait() for run in started)
         accepting.check()
@@ -79,7 +81,14 @@ def book(exchange: Exchange) -> Iterator[Book]:
 
 
 def _dial(
-    sipp: Sipp, service: Service, scenario: str, extension: str, number: str, *, audio: bytes | None = None, **more: str | int
+    sipp: Sipp,
+    service: Service,
+    scenario: str,
+    extension: str,
+    number: str,
+    *,
+    audio: bytes | None = None,
+    **more: str | int,
 ) -> SippRun:
     values: Values = {
         "user": extension,
@@ -271,7 +280,9 @@ def _leader(book: Book) -> Actor:
 
 def _contact_number(book: Book, number: str) -> int:
     """Id of a new directory entry's number."""
-    contact_id = Directory(book.store, utc_now, NumberPlan()).add(_leader(book), NewContact(organisation="北书店街道办事处", numbers=(number,)))
+    contact_id = Directory(book.store, utc_now, NumberPlan()).add(
+        _leader(book), NewContact(organisation="北书店街道办事处", numbers=(number,))
+    )
     with book.store.reading() as session:
         return session.scalars(select(ContactNumberRow.id).where(ContactNumberRow.contact_id == contact_id)).one()
 
@@ -308,9 +319,7 @@ def test_a_call_back_without_a_phone_is_told(service: Service, book: Book, numbe
     assert _result(book, command) == ("done", "unreachable")
 
 
-def test_the_console_cannot_set_a_forward(
-    service: Service, book: Book, number: str
-) -> None:
+def test_the_console_cannot_set_a_forward(service: Service, book: Book, number: str) -> None:
     command = Commands(book.store, utc_now).call_back(_officer(book), _contact_number(book, f"*72{number}"))
     service.wait(lambda: _result(book, command)[0] == "done", "the command is not answered")
     assert _result(book, command) == ("done", "refused")

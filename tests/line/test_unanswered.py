@@ -1,4 +1,4 @@
-"""Arriving calls that nobody answers: each in the book with what became of it, and a pending item for whoever is next."""
+"""Arriving calls that nobody answers: each in the book with what became of it, and a pending item for the next."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def _refused(sipp: Sipp, service: Service, line: str, number: str, final: int) -
 
 
 @pytest.mark.rule("6.1-a")
-def test_the_caller_gives_up_while_it_rings(
-    service: Service, desk: Desk, book: Book, sipp: Sipp, number: str
-) -> None:
+def test_the_caller_gives_up_while_it_rings(service: Service, desk: Desk, book: Book, sipp: Sipp, number: str) -> None:
     phone = desk.phone("phone_never_answers", "1001")
     caller = sipp.start(
         "caller_cancels", remote=service.address, values={"line": DESK, "caller": number, "ring_ms": 300}
@@ -72,9 +70,7 @@ def test_the_phone_refuses(
 
 
 @pytest.mark.rule("6.1-a")
-def test_the_phone_is_busy_without_ringing(
-    service: Service, desk: Desk, book: Book, sipp: Sipp, number: str
-) -> None:
+def test_the_phone_is_busy_without_ringing(service: Service, desk: Desk, book: Book, sipp: Sipp, number: str) -> None:
     phone = desk.phone("phone_busy_at_once", "1001")
     assert _refused(sipp, service, DESK, number, 486).wait().check().received == ["100", "486"]
     phone.wait().check()
