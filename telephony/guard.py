@@ -132,8 +132,16 @@ def examine_arrival(request: Request) -> tuple[Attempt, ...]:
         attempt(Way.DIVERTED, f"{name}: {_address(value)}")
         for name in _ARRIVAL_HEADERS
         for text in request.headers.get_all(name)
-        for value in split_list(text)
+        for value in _values(text)
     )
+
+
+def _values(text: str) -> tuple[str, ...]:
+    """The elements of a list; all of it as one where it is malformed, for the sign counts, not its grammar."""
+    try:
+        return split_list(text)
+    except RemoteProtocolError:
+        return (text,)
 
 
 def _first(values: Sequence[str]) -> str:

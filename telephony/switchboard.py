@@ -7,6 +7,7 @@ asked to do, then sends ``packets_to_send`` and performs ``actions_to_perform``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
@@ -47,7 +48,7 @@ from telephony.sip.events import (
     TransactionFailed,
 )
 from telephony.sip.flow import Flow
-from telephony.sip.headers import NameAddr, parse_name_addr
+from telephony.sip.headers import NameAddr, parse_name_addr, split_list
 from telephony.sip.layer import TransactionLayer
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.registrar import Registrar
@@ -795,9 +796,11 @@ def _host(uri: Uri) -> str:
 def _caller(request: Request, *, trusted: bool) -> tuple[NameAddr, str]:
     """Who calls and how far that may be believed: an identity asserted by our own trunk, else the bare From, which
     anybody may write (RFC 3325 section 5)."""
-    asserted = request.headers.get("P-Asserted-Identity")
-    if trusted and asserted is not None:
-        return _bare(parse_name_addr(asserted.split(",")[0])), "asserted"
+    if trusted:
+        for text in request.headers.get_all("P-Asserted-Identity"):
+            with suppress(RemoteProtocolError):  # one that cannot be read costs its trust, not the call
+                for value in split_list(text):
+                    return _bare(parse_name_addr(value)), "asserted"
     return _bare(request.from_), "from"
 
 

@@ -76,7 +76,11 @@ def measure(*, calls: int, rate: float, talk_s: float, profile: cProfile.Profile
 
 def _call(world: World, caller: Peer, talk_s: float) -> None:
     session = caller.invite(DESK, audio(caller.address[0]))
-    world.later(talk_s, session.bye)
+    world.later(talk_s, lambda: _hang_up(session))
+
+
+def _hang_up(session: Session) -> None:
+    session.bye()
 
 
 def main() -> None:

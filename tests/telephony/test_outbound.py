@@ -397,3 +397,16 @@ def test_media_of_a_call_back_that_cannot_be_opened(world: World, phone: Peer) -
     call_back(world)
     assert (world.outcome(), phone.sessions) == ((Outcome.FAILED, "no_media"), [])
 
+
+
+def test_the_service_stops_before_the_calls_are_in_the_book(world: World, pbx: Peer, phone: Peer) -> None:
+    world.opens = lambda _action: 0.5
+    call = phone.invite("13900139000")
+    world.run(0.2)
+    call_back(world)
+    world.switchboard.shut_down(world.instant)
+    world.switchboard.dial(command_id=8, line_number=DESK, number="13900139000", now=world.instant)
+    world.run(1.0)
+    assert (call.final, pbx.sessions, phone.sessions) == (503, [], [call])
+    assert [world.outcome(each.call_id)[0] for each in world.opened()] == [Outcome.INTERRUPTED] * 2
+    assert [(each.command_id, each.result) for each in world.commands()] == [(8, "refused")]

@@ -123,6 +123,37 @@ def test_an_asserted_identity_is_believed_from_the_trunk_alone(host: str, port: 
     world.check()
 
 
+@pytest.mark.parametrize(
+    ("asserted", "shown", "trust"),
+    [
+        ('"A, B" <sip:037122590001@pbx>, <tel:+8637122590001>', "037122590001", "asserted"),
+        ("<tel:+86-371-22590001>", "+8637122590001", "asserted"),
+        ("<sip:broken", "13800138000", "from"),
+        ("", "13800138000", "from"),
+        (",", "13800138000", "from"),
+    ],
+)
+def test_an_identity_that_cannot_be_read_does_not_cost_the_call(asserted: str, shown: str, trust: str) -> None:
+    world = trunk_world()
+    world.peer(*PBX).invite(DESK, headers={"P-Asserted-Identity": asserted})
+    world.run(10.0)
+    assert [(opened.caller_number, opened.trust) for opened in world.opened()] == [(shown, trust)]
+    world.check()
+
+
+@pytest.mark.rule("6.1-e")
+@pytest.mark.parametrize("name", ["Diversion", "History-Info", "P-Served-User"])
+def test_a_sign_of_forwarding_that_cannot_be_read_still_counts_and_does_not_cost_the_call(name: str) -> None:
+    world = World()
+    phone = world.phone("1001")
+    call = world.peer("127.0.0.7").invite(DESK, headers={name: '"unbalanced <sip:1@a'})
+    world.run(0.2)
+    phone.last.answer()
+    world.run(0.2)
+    assert (call.final, world.kinds()[0]) == (200, "forward_marked")
+    world.check()
+
+
 def test_an_asserted_identity_is_not_believed_without_a_trunk() -> None:
     world = World()
     world.peer("127.0.0.7").invite(DESK, headers={"P-Asserted-Identity": "<sip:037122590001@pbx.example>"})
