@@ -111,6 +111,23 @@ class NumberSettings(_Section):
     extension_digits: tuple[Annotated[int, Field(ge=1, le=8)], ...]
 
 
+class CheckSettings(_Section):
+    """How often lines (拨测) and duty (查岗) are checked, at random times, and how."""
+
+    line_checks_per_day: int = Field(ge=0, le=48)
+    spot_checks_per_day: int = Field(ge=0, le=24)
+    agent: Literal["softphone", "pyvoip"]
+    manners: tuple[Literal["answer", "ring", "busy"], ...] = Field(min_length=1)
+    ring_seconds: float = Field(ge=1, le=120)
+    spot_ring_seconds: float = Field(ge=5, le=120)
+
+    @model_validator(mode="after")
+    def _answers_too(self) -> CheckSettings:
+        if "answer" not in self.manners:
+            raise ValueError("manners must hold answer: only an answered call proves that the number rings here")
+        return self
+
+
 class EntrySettings(_Section):
     """What an entry must have before it is finalized."""
 
@@ -159,6 +176,16 @@ class TrunkSettings(_Section):
     peers: tuple[Network, ...] = ()
 
 
+class ProbeSettings(_Section):
+    """The probe's own account, on the PBX or at another carrier, from which it dials the line like anybody."""
+
+    server: str = Field(pattern=r"^sips?:.+")
+    username: str = ""
+    password: str = ""
+    caller_number: str = Field(pattern=r"^\+?[0-9]{3,20}$")
+    dial: str = Field(default="", pattern=r"^(\+?[0-9*#]{3,24})?$")
+
+
 class LineSettings(_Section):
     """One duty line."""
 
@@ -174,6 +201,7 @@ class LineSettings(_Section):
     phones: tuple[PhoneSettings, ...]
     forwarding_codes: tuple[Annotated[str, Field(pattern=r"^[0-9*#]{2,20}$")], ...] = ()
     trunk: TrunkSettings | None = None
+    probe: ProbeSettings | None = None
 
 
 class Settings(BaseSettings):
@@ -193,6 +221,7 @@ class Settings(BaseSettings):
     sip: SipSettings
     transcription: TranscriptionSettings
     numbers: NumberSettings
+    checks: CheckSettings
     entries: EntrySettings
     units: tuple[UnitSettings, ...]
     lines: tuple[LineSettings, ...]

@@ -10,8 +10,10 @@ from pydantic import TypeAdapter
 
 from duty.domain.calls import CallHappening, NewCall, RecordingFacts
 from duty.domain.happenings import Json
+from duty.domain.linechecks import Finding
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
+from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
 from duty.services.recordings import Recordings
 from telephony.batchstore import BatchStore
@@ -65,8 +67,18 @@ class WriteCommandEnd:
     result: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCheckEnd:
+    """A line check or spot check has its verdict."""
+
+    check_id: int
+    finding: Finding
+    at: datetime
+
+
 BookWork = (
     WriteCall | CallHappening | WriteForward | RecordingFacts | WriteNoRecording | WriteComponent | WriteCommandEnd
+    | WriteCheckEnd
 )
 
 _KINDS: dict[str, TypeAdapter[BookWork]] = {
@@ -79,6 +91,7 @@ _KINDS: dict[str, TypeAdapter[BookWork]] = {
         WriteNoRecording,
         WriteComponent,
         WriteCommandEnd,
+        WriteCheckEnd,
     )
 }
 
@@ -114,10 +127,18 @@ class BookWriter:
     the book refuses."""
 
     def __init__(
-        self, *, store: BatchStore, calls: CallBook, recordings: Recordings, lines: Lines, commands: Commands
+        self,
+        *,
+        store: BatchStore,
+        calls: CallBook,
+        recordings: Recordings,
+        lines: Lines,
+        commands: Commands,
+        checks: LineChecks,
     ) -> None:
         self._store = store
         self._calls, self._recordings, self._lines, self._commands = calls, recordings, lines, commands
+        self._checks = checks
 
     def write_all(self, works: Sequence[BookWork]) -> None:
         """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises."""
@@ -157,3 +178,5 @@ class BookWriter:
                 )
             case WriteCommandEnd():
                 self._commands.finish(work.command_id, result=work.result)
+            case WriteCheckEnd():
+                self._checks.finish(work.check_id, work.finding, at=work.at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 import secrets as chance
@@ -22,7 +23,9 @@ from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
+from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
+from duty.services.pins import Pins
 from duty.services.recordings import Recordings
 from telephony import salvage
 from telephony.batchstore import BatchStore
@@ -30,8 +33,10 @@ from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
 from telephony.endpoint import Endpoint, facts_of
 from telephony.line import LineProfile, TrunkProfile
+from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
 from telephony.livefeed import LiveFeed
 from telephony.media import MediaPlane
+from telephony.probe_evidence import Manner
 from telephony.prompts import NO_ANSWER, SHIPPED, prompt_file, shipped_prompt
 from telephony.rtp.g711 import Samples
 from telephony.sealing import SealedRecording
@@ -48,6 +53,8 @@ _log = logging.getLogger(__name__)
 COMMAND_POLL_S = 0.2
 COMMAND_RETRY_S = 5.0
 STORE_PATIENCE_S = 3.0
+OWN_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a listener on every address is reached from this machine."""
 
 
 def run(settings: Settings, secrets: Secrets) -> None:
@@ -61,13 +68,17 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     calls, recordings = CallBook(store, utc_now, plan), Recordings(store, utc_now)
     lines, commands = Lines(store, utc_now), Commands(store, utc_now)
     alarms = Alarms(store, utc_now)
-    writer = BookWriter(store=store, calls=calls, recordings=recordings, lines=lines, commands=commands)
+    checks, pins = LineChecks(store, utc_now), Pins(store, utc_now)
+    writer = BookWriter(
+        store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks
+    )
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
     )
     book.replay_now()
     interrupted = salvage.close_unfinished(calls)
     saved = salvage.seal_unsealed(recordings, settings.data.recordings)
+    checks.close_unfinished()
     if interrupted or saved:
         _log.warning("after a crash: %d calls closed, %d recordings saved", interrupted, saved)
     book.start()
@@ -78,10 +89,15 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await endpoint.open(bindings)
+    endpoint.whose_pin = pins.whose
+    runner = _check_runner(settings, secrets, endpoint, checks, book, plan)
     polling = loop.create_task(_poll_commands(endpoint, commands))
+    checking = loop.create_task(runner.run())
     await stop.wait()
     polling.cancel()
+    checking.cancel()
     await endpoint.close()
+    await runner.close()
     await asyncio.to_thread(book.close)
     store.close()
 
@@ -120,6 +136,51 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         host=settings.sip.host,
         port=settings.sip.port,
         advertised_host=settings.sip.contact_host,
+    )
+
+
+def _check_runner(
+    settings: Settings, secrets: Secrets, endpoint: Endpoint, checks: LineChecks, book: Bookkeeper, plan: NumberPlan
+) -> CheckRunner:
+    rules = CheckRules(
+        line_checks_per_day=settings.checks.line_checks_per_day,
+        spot_checks_per_day=settings.checks.spot_checks_per_day,
+        seed=hashlib.sha256(f"checks:{secrets.sip_secret}".encode()).hexdigest(),
+        agent=settings.checks.agent,
+        manners=tuple(Manner(name) for name in settings.checks.manners),
+        ring_s=settings.checks.ring_seconds,
+        spot_ring_s=settings.checks.spot_ring_seconds,
+    )
+    host = OWN_ADDRESS.get(settings.sip.host, settings.sip.host)
+    return CheckRunner(
+        endpoint=endpoint,
+        checks=checks,
+        write=book.write,
+        rules=rules,
+        routes={line.number: _probe_route(line) for line in settings.lines},
+        own=(host, settings.sip.port),
+        plan=plan,
+    )
+
+
+def _probe_route(line: LineSettings) -> ProbeRoute:
+    """How the line's probe dials. A server whose name does not resolve leaves it at an address where nobody answers,
+    so that the check says so."""
+    probe = line.probe
+    if probe is None:
+        return ProbeRoute(server=None, caller="", dial=line.number)
+    uri = parse_uri(probe.server)
+    host, port = (uri.host.strip("[]"), uri.port or 5060) if isinstance(uri, SipUri) else ("", 5060)
+    try:
+        host = str(socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4][0])
+    except OSError as error:
+        _log.error("the probe's server of line %s cannot be found: %s", line.number, error)
+    return ProbeRoute(
+        server=(host, port),
+        caller=probe.caller_number,
+        dial=probe.dial or line.number,
+        username=probe.username,
+        password=probe.password,
     )
 
 
