@@ -77,7 +77,13 @@ class WriteCheckEnd:
 
 
 BookWork = (
-    WriteCall | CallHappening | WriteForward | RecordingFacts | WriteNoRecording | WriteComponent | WriteCommandEnd
+    WriteCall
+    | CallHappening
+    | WriteForward
+    | RecordingFacts
+    | WriteNoRecording
+    | WriteComponent
+    | WriteCommandEnd
     | WriteCheckEnd
 )
 

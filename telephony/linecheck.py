@@ -1,5 +1,5 @@
-"""Makes the line checks and spot checks that are due: tells the line what to expect, lets the probe dial, and writes the
-verdict down (requirement 4-a, 6.1-e, 6.6-b).
+"""Makes the line checks and spot checks that are due: tells the line what to expect, lets the probe dial, and writes
+the verdict down (requirement 4-a, 6.1-e, 6.6-b).
 
 It sits beside the endpoint in the telephony process. The probe is a process of its own, killed when its time is over.
 """
@@ -66,7 +66,7 @@ class CheckRules:
 
 
 class CheckRunner:
-    """Takes on due checks until it is stopped. ``own`` is where the line listens, ``write`` queues work for the book."""
+    """Takes on due checks until stopped. ``own`` is where the line listens, ``write`` queues work for the book."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class CheckRunner:
         async with self._busy.setdefault(due.line_number, asyncio.Lock()):
             try:
                 finding = await (self._spot(due) if due.kind is CheckKind.SPOT else self._line(due))
-            except Exception as error:  # the check's edge: whatever failed, the check ends with a verdict
+            except Exception as error:  # noqa: BLE001 - the check's edge: whatever failed, the check ends with a verdict
                 _log.exception("check %s failed", due.check_id)
                 finding = Finding(verdict=Verdict.FAULT, reason=f"broken: {type(error).__name__}")
         if finding is not None:

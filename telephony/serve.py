@@ -69,9 +69,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     lines, commands = Lines(store, utc_now), Commands(store, utc_now)
     alarms = Alarms(store, utc_now)
     checks, pins = LineChecks(store, utc_now), Pins(store, utc_now)
-    writer = BookWriter(
-        store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks
-    )
+    writer = BookWriter(store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks)
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
     )

@@ -21,6 +21,7 @@ from duty.domain.numbers import NumberPlan
 from duty.domain.times import utc_now
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
+from duty.services.linechecks import LineChecks
 from duty.services.lines import LinePlan, Lines, UnitPlan
 from duty.services.recordings import Recordings
 from duty.store.tables import CallEventRow, CallRow
@@ -94,6 +95,7 @@ class Desk:
             recordings=Recordings(self.store, utc_now),
             lines=lines,
             commands=Commands(self.store, utc_now),
+            checks=LineChecks(self.store, utc_now),
         )
         self.troubles: list[bool] = []
         self._blocker: sqlite3.Connection | None = None
