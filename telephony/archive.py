@@ -13,7 +13,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from telephony.media_errors import MediaError
 from telephony.rtp.g711 import SAMPLE_RATE, Samples
@@ -59,9 +58,7 @@ def archive_copy(wav: Path, target: Path) -> ArchiveCopy:
         raise ArchiveError(f"{wav.name}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return ArchiveCopy(
-        path=target, sha256=digest, seconds=seconds, bytes=target.stat().st_size, similarity=similarity
-    )
+    return ArchiveCopy(path=target, sha256=digest, seconds=seconds, bytes=target.stat().st_size, similarity=similarity)
 
 
 def _read(path: Path) -> Samples:
@@ -91,12 +88,16 @@ def _encode(samples: Samples, path: Path) -> None:
 def _decode(path: Path) -> Samples:
     """What a player hears, at 8 kHz."""
     resampler = av.AudioResampler(format="s16", layout="stereo", rate=SAMPLE_RATE)
-    pieces: list[NDArray[np.int16]] = []
+    pieces: list[Samples] = []
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
-            pieces += [part.to_ndarray().reshape(-1, 2) for part in resampler.resample(frame)]
-        pieces += [part.to_ndarray().reshape(-1, 2) for part in resampler.resample(None)]
+            pieces += [_rows(part) for part in resampler.resample(frame)]
+        pieces += [_rows(part) for part in resampler.resample(None)]
     return np.concatenate(pieces) if pieces else np.zeros((0, 2), dtype=np.int16)
+
+
+def _rows(frame: av.AudioFrame) -> Samples:
+    return frame.to_ndarray().reshape(-1, 2).astype(np.int16)
 
 
 def _prove(original: Samples, decoded: Samples) -> tuple[float, float]:

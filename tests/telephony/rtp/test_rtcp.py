@@ -1,6 +1,7 @@
 """RTCP: what is written is read again, rubbish raises one error, and two parties learn each other's figures."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,9 +25,7 @@ blocks = st.builds(
     delay=WORD,
 )
 senders = st.builds(SenderInfo, ntp=st.integers(0, 0xFFFFFFFFFFFFFFFF), timestamp=WORD, packets=WORD, octets=WORD)
-reports = st.builds(
-    Report, ssrc=WORD, sender=st.none() | senders, blocks=st.lists(blocks, max_size=31).map(tuple)
-)
+reports = st.builds(Report, ssrc=WORD, sender=st.none() | senders, blocks=st.lists(blocks, max_size=31).map(tuple))
 goodbyes = st.builds(Goodbye, ssrcs=st.lists(WORD, max_size=31).map(tuple))
 
 
@@ -81,7 +80,7 @@ def test_reports_go_out_every_five_seconds_and_sooner_at_the_beginning() -> None
     random_exchange = ReportExchange(cname="one", chance=random.Random(1).random)
     times = [tick / 4 for tick in range(4000) if random_exchange.due(tick / 4)]
     assert 1.25 <= times[0] <= 4.0
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(times)]
     assert all(2.5 <= step <= 7.75 for step in steps)
     assert 4.5 < sum(steps) / len(steps) < 5.5
     assert len(set(steps)) > 5
