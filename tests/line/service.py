@@ -70,6 +70,16 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """The account from which the line's probe dials."""
+
+    server: Address
+    caller_number: str
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One line as a test wants it; see the settings for what each value means."""
 
@@ -81,6 +91,7 @@ class Line:
     no_answer: Literal["announcement", "hangup"] = "announcement"
     announcement: Path | None = None
     trunk: Trunk | None = None
+    probe: Probe | None = None
 
     def toml(self) -> str:
         """The line's part of a settings file."""
@@ -101,6 +112,11 @@ class Line:
             host, port = self.trunk.registrar
             account = {"username": self.trunk.username, "password": self.trunk.password}
             parts += ["[lines.trunk]", *_pairs({"registrar": f"sip:{host}:{port}", **account})]
+        if self.probe is not None:
+            host, port = self.probe.server
+            shown = {"caller_number": self.probe.caller_number, "username": self.probe.username}
+            account = {"server": f"sip:{host}:{port}", **shown, "password": self.probe.password}
+            parts += ["[lines.probe]", *_pairs(account)]
         for extension in self.phones:
             parts += ["[[lines.phones]]", *_pairs({"extension": extension})]
         return "\n".join(parts) + "\n"
@@ -121,6 +137,7 @@ class Service:
     models: Path | None = None
     data_on: Path | None = None
     engine: str = "auto"
+    agent: str = "softphone"
     port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     settings: Settings = field(init=False)
@@ -139,6 +156,8 @@ class Service:
             *("[sip]", *_pairs({"host": HOST, "port": self.port})),
             'digest_algorithms = ["MD5"]',
             *_pairs({"rtp_first_port": rtp, "rtp_last_port": rtp + _RTP_PORTS - 1}),
+            *("[checks]", *_pairs({"line_checks_per_day": 0, "spot_checks_per_day": 0, "ring_seconds": 3})),
+            *_pairs({"spot_ring_seconds": 5, "agent": self.agent}),
             *("[transcription]", *_pairs({"engine": self.engine, "threads": 2})),
         ]
         file.write_text("\n".join(parts) + "\n" + "\n".join(line.toml() for line in self.lines), encoding="utf-8")
