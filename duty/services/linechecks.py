@@ -101,9 +101,9 @@ class LineChecks:
             return check_id
 
     def plan(self, kind: CheckKind, *, per_day: int, seed: str) -> int:
-        """Enter the planned checks of today and tomorrow that are still to come; how many were new. Again plans nothing twice.
+        """Enter the planned checks of today and tomorrow that are still to come; how many were new.
 
-        Spot checks are planned only for lines of a unit in which somebody has a PIN to prove presence with.
+        Planning again plans nothing twice. Spot checks are planned only where somebody of the unit has a PIN.
         """
         now = self._clock()
         with self._store.writing() as session:
@@ -421,8 +421,8 @@ def _verdict(row: LineCheckRow) -> Verdict | None:
 def _views(session: Session, rows: Iterable[LineCheckRow]) -> list[CheckView]:
     rows = list(rows)
     ids = {one for row in rows for one in (row.officer_id, row.ordered_by, row.appealed_by) if one is not None}
-    people = session.execute(select(OfficerRow.id, OfficerRow.name).where(OfficerRow.id.in_(ids))).tuples()
-    names: dict[int | None, str] = dict(people)
+    people = session.execute(select(OfficerRow.id, OfficerRow.name).where(OfficerRow.id.in_(ids)))
+    names: dict[int | None, str] = {officer_id: name for officer_id, name in people}  # noqa: C416 - rows, not pairs
     return [
         CheckView(
             check_id=row.id,

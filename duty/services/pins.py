@@ -91,4 +91,4 @@ def _hashes(session: Session, unit_id: int) -> list[tuple[int, str]]:
         .where(OfficerRow.unit_id == unit_id, OfficerRow.active.is_(True), OfficerRow.pin_hash != "")
         .order_by(OfficerRow.id)
     )
-    return list(session.execute(query).tuples())
+    return [(officer_id, kept) for officer_id, kept in session.execute(query)]
