@@ -24,6 +24,7 @@ NAVIGATION: tuple[tuple[str, str, Right, str], ...] = (
     ("review", "/review", Right.REVIEW_CALLS, "5"),
     ("lines", "/lines", Right.SEE_DESK, "6"),
     ("officers", "/officers", Right.MANAGE_PEOPLE, "7"),
+    ("checks", "/checks", Right.SEE_CALLS, "8"),
 )
 
 

@@ -15,10 +15,12 @@ from duty.services.captions import Captions
 from duty.services.commands import Commands
 from duty.services.directory import Directory
 from duty.services.identification import Identification
+from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
 from duty.services.logbook import Logbook
 from duty.services.network import Network
 from duty.services.outbox import Outbox
+from duty.services.pins import Pins
 from duty.services.recordings import Recordings
 from duty.store.database import Store
 
@@ -36,10 +38,12 @@ class Services:
     commands: Commands
     directory: Directory
     identification: Identification
+    linechecks: LineChecks
     lines: Lines
     logbook: Logbook
     network: Network
     outbox: Outbox
+    pins: Pins
     recordings: Recordings
 
 
@@ -47,19 +51,22 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
     """The services over one store, ruled by the settings."""
     plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
     rules = EntryRules(required=settings.entries.required, important_categories=frozenset(settings.entries.important))
+    accounts = Accounts(store, clock)
     return Services(
         store=store,
         clock=clock,
-        accounts=Accounts(store, clock),
+        accounts=accounts,
         alarms=Alarms(store, clock),
         calls=CallReview(store, clock),
         captions=Captions(store),
         commands=Commands(store, clock),
         directory=Directory(store, clock, plan),
         identification=Identification(store),
+        linechecks=LineChecks(store, clock),
         lines=Lines(store, clock),
         logbook=Logbook(store, clock, rules=rules, plan=plan),
         network=Network(store),
         outbox=Outbox(store),
+        pins=Pins(store, clock, accounts=accounts),
         recordings=Recordings(store, clock),
     )

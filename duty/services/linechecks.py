@@ -267,6 +267,24 @@ class LineChecks:
         with self._store.reading() as session:
             return _views(session, [_check(session, check_id)])[0]
 
+    def see(self, actor: Actor, check_id: int) -> CheckView:
+        """One check of a unit the person sees; a planned spot check still to come is none. Raises NotFound, Forbidden."""
+        query = _seen_by(actor).where(LineCheckRow.id == check_id)
+        with self._store.reading() as session:
+            row = session.scalars(query).first()
+            if row is None or (row.kind, row.cause, row.state) == ("spot", "planned", "due"):
+                raise NotFound("check_not_found")
+            return _views(session, [row])[0]
+
+    def lines(self, actor: Actor) -> list[tuple[str, str]]:
+        """Number and name of the lines for which the person may order checks. Raises Forbidden."""
+        scope = actor.unit_scope(Right.ORDER_CHECK)
+        query = select(LineRow).order_by(LineRow.number)
+        if scope is not None:
+            query = query.where(LineRow.unit_id == scope)
+        with self._store.reading() as session:
+            return [(row.number, row.name) for row in session.scalars(query).unique()]
+
     def recent(self, actor: Actor, *, limit: int = 100) -> list[CheckView]:
         """Checks under way and done, newest first, of the units the person sees. Raises Forbidden."""
         query = _seen_by(actor).where(LineCheckRow.state != CheckState.DUE.value).limit(limit)

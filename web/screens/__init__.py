@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from web.screens import (
     calls,
+    checks,
     desk,
     directory,
     drafting,
@@ -29,5 +30,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     directory.router,
     review.router,
     lines.router,
+    checks.router,
     officers.router,
 )

@@ -93,7 +93,12 @@ def _alarms(house: Services, actor: Actor) -> dict[str, Any]:
 
 
 def _lines(house: Services, actor: Actor) -> dict[str, Any]:
-    return {"components": house.lines.components(actor.unit_scope(Right.SEE_DESK)), "good_states": GOOD_STATES}
+    scope = actor.unit_scope(Right.SEE_DESK)
+    return {
+        "components": house.lines.components(scope),
+        "good_states": GOOD_STATES,
+        "checked": house.linechecks.last(scope),
+    }
 
 
 _PARTS = {"calls": _calls, "drafts": _drafts, "pending": _pending, "alarms": _alarms, "lines": _lines}

@@ -22,5 +22,6 @@ def lines(request: Request, house: House, actor: Acting) -> HTMLResponse:
         "screens/lines.html",
         components=house.lines.components(actor.unit_scope(Right.SEE_DESK)),
         good_states=GOOD_STATES,
+        checked=house.linechecks.last(actor.unit_scope(Right.SEE_DESK)),
         last_event=last_event,
     )
