@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -93,6 +94,18 @@ def verify(config: Config = None, as_json: Json = False) -> None:
     from dutyline.verify_command import run  # noqa: PLC0415
 
     run(settings_of(config), as_json=as_json)
+
+
+@app.command()
+def linecheck(
+    config: Config = None,
+    line: Annotated[str, typer.Option("--line", help="The line's number; the first one without it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Dial a line from outside and prove that it rings here."""
+    from dutyline.linecheck_command import run  # noqa: PLC0415
+
+    run(settings_of(config), line=line, as_json=as_json)
 
 
 @app.command("password")

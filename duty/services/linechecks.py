@@ -268,7 +268,7 @@ class LineChecks:
             return _views(session, [_check(session, check_id)])[0]
 
     def see(self, actor: Actor, check_id: int) -> CheckView:
-        """One check of a unit the person sees; a planned spot check still to come is none. Raises NotFound, Forbidden."""
+        """One check of a unit the person sees; a planned spot check to come is none. Raises NotFound, Forbidden."""
         query = _seen_by(actor).where(LineCheckRow.id == check_id)
         with self._store.reading() as session:
             row = session.scalars(query).first()
