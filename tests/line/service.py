@@ -27,8 +27,8 @@ from dutyline.supervisor import pids
 from tests.peers.ports import Address, free_block, free_port
 
 HOST = "127.0.0.1"
-_RTP_PORTS = 40
-_SLICES = 12
+_RTP_PORTS = 100
+_SLICES = 8
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 20.0
 _ROOT = Path(__file__).resolve().parents[2]
