@@ -49,7 +49,9 @@ format: $(VENV)/.dev ## format the code and mend what ruff can mend
 bench: $(VENV)/.dev ## measure: tests/bench
 	$(PYTEST) -m slow tests/bench
 
-fuzz: $(VENV)/.dev ## every property test with many more examples
+fuzz: $(VENV)/.dev ## ten minutes of coverage-guided fuzzing of all that reads the network, then longer property tests
+	$(BIN)/python -m pip install -q "$$(sed -n 's/^fuzz = \["\([^;"]*\).*/\1/p' pyproject.toml)"
+	scripts/fuzz.sh 600 $(BIN)/python
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
 
 interop: $(VENV)/.dev ## only the tests against foreign programs

@@ -13,6 +13,6 @@ compile() {
 }
 
 # Each lock is held to the one before it, so that no package has two pins.
-compile runtime "$@" --extra postgres pyproject.toml
+compile runtime "$@" --constraints requirements/constraints.in --extra postgres pyproject.toml
 compile dev "$@" --extra postgres --extra peers --extra dev --constraints requirements/runtime.lock pyproject.toml
 compile build "$@" --constraints requirements/dev.lock requirements/build.in

@@ -205,10 +205,16 @@ class Logbook:
 
     def obstacles(self, row: EntryRow) -> list[DutyObstacle]:
         """What still stands between this draft and its number; empty when it may be finalized."""
+        with self._store.reading() as session:
+            return self._obstacles(session, row)
+
+    def _obstacles(self, session: Session, row: EntryRow) -> list[DutyObstacle]:
         content = content_of(row)
         found = [DutyObstacle(code="entry_field_missing", field=name) for name in self._rules.missing(content)]
         if self._rules.is_important(content) and not suffices(Verdict(check.verdict) for check in row.checks):
             found.append(DutyObstacle(code="identity_unchecked"))
+        if _being_recorded(session, row):
+            found.append(DutyObstacle(code="recording_unsealed"))
         return found
 
     def finalize(self, actor: Actor, entry_id: int, *, version: int) -> EntryRow:
@@ -222,10 +228,8 @@ class Logbook:
             row = self._draft(session, actor, entry_id, Right.FINALIZE)
             if row.version != version:
                 raise Conflict("entry_changed_meanwhile", version=row.version)
-            if obstacles := self.obstacles(row):
+            if obstacles := self._obstacles(session, row):
                 raise Refused(obstacles[0].code, field=obstacles[0].field)
-            if _being_recorded(session, row):
-                raise Refused("recording_unsealed")
             book = _locked_book(session, row.unit_id)
             year = year_of(now)
             number = _last_number(session, row.unit_id, year) + 1
