@@ -90,4 +90,4 @@ def _show(found: CheckView) -> None:
     if not passed:
         out.print(f"  原因：{escape(found.reason)}（详见控制台“拨测查岗”）", highlight=False)
     if found.evidence.get("through_carrier") is False:
-        out.print("  未经运营商：本结果不能证明运营商侧没有设置呼叫转移（设置 lines.probe 后方可证明）", highlight=False)
+        out.print("  未经运营商：本结果不能证明运营商侧没有设置呼叫转移（须设置 lines.probe）", highlight=False)
