@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from duty.services.linechecks import CheckView, LineChecks
 from duty.services.pins import Pins
 from duty.store.database import Store
 from duty.store.tables import AlarmRow, CallEventRow, CallRow, EntryRow, EventRow, OfficerRow
-from telephony.softphone import Progress, Softphone, SoftphoneCall
+from telephony.softphone import Progress, Softphone
 from tests.line.carrier import Carrier, Way
 from tests.line.service import Line, Probe, Service, Trunk
 
@@ -65,6 +65,11 @@ class Site:
             time.sleep(0.1)
         return seen
 
+    def taken_on(self, check_id: int) -> None:
+        """Until telephony has begun the check."""
+        while self.checks.one(check_id).state is CheckState.DUE:
+            time.sleep(0.05)
+
     def open_alarms(self, number: str) -> list[tuple[str, str]]:
         query = select(AlarmRow).where(AlarmRow.subject == number, AlarmRow.cleared_at.is_(None)).order_by(AlarmRow.id)
         with self.store.reading() as session:
@@ -86,9 +91,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ),
         Line(number=DIRECT, phones=("1002",), max_calls=1),
     )
-    with closing(carrier), Service(tmp_path_factory.mktemp("checks"), lines, port=port) as service:
-        with closing(Store(service.settings.store_url)) as store:
-            yield Site(service, carrier, store)
+    with (
+        closing(carrier),
+        Service(tmp_path_factory.mktemp("checks"), lines, port=port) as service,
+        closing(Store(service.settings.store_url)) as store,
+    ):
+        yield Site(service, carrier, store)
 
 
 @pytest.fixture(autouse=True)
@@ -210,8 +218,7 @@ def test_callers_are_rung_through_while_the_line_is_checked(site: Site) -> None:
 
 
 async def reached_running(site: Site, check_id: int) -> None:
-    while (await asyncio.to_thread(site.checks.one, check_id)).state is CheckState.DUE:
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(site.taken_on, check_id)
 
 
 # 查岗
@@ -235,9 +242,6 @@ def officer(site: Site) -> Iterator[int]:
         officer_id = row.id
     assert pins.whose(DIRECT, PIN) == officer_id
     return officer_id
-
-
-Presser = Callable[[SoftphoneCall], "asyncio.Future[None] | object"]
 
 
 async def spot_check(site: Site, *keys: str, wait_s: float = 1.0, hang_up: bool = False) -> CheckView:
@@ -310,9 +314,7 @@ async def test_a_wrong_pin_fails_the_check_and_alarms(site: Site, officer: int) 
 
 
 def officer_actor(site: Site, officer_id: int) -> Actor:
-    return Actor(
-        officer_id=officer_id, name="值班员", unit_id=site.leader().unit_id, roles=frozenset({Role.OFFICER})
-    )
+    return Actor(officer_id=officer_id, name="值班员", unit_id=site.leader().unit_id, roles=frozenset({Role.OFFICER}))
 
 
 @pytest.mark.rule("6.6-b")
