@@ -109,9 +109,9 @@ def _reason(t: Catalogue, code: str) -> str:
 def evidence_of(t: Catalogue, found: CheckView) -> list[str]:
     """What speaks for the verdict, one sentence each."""
     kept = found.evidence
-    said = [t("check_seen.through" if kept["through_carrier"] else "check_seen.not_through")] * (
-        "through_carrier" in kept
-    )
+    said = []
+    if "through_carrier" in kept:
+        said.append(t("check_seen.through" if kept["through_carrier"] else "check_seen.not_through"))
     for number, probe in enumerate(kept.get("probes", ()), start=1):
         said += _probe(t, number, probe)
     if "rang" in kept:
