@@ -116,11 +116,10 @@ def _digest_is_right(message: SipMessage, password: str) -> bool:
 
 @pytest.mark.rule("4-a")
 def test_the_state_of_each_trunk_is_shown(service: Service, book: Book) -> None:
-    assert book.component(KNOWN) == ("registered", "")
+    service.wait(lambda: book.component(KNOWN) == ("registered", ""), "the trunk is not shown as registered")
+    service.wait(lambda: book.component(WRONG)[0] == "failed", "the refused trunk is not shown")
     assert book.component(OPEN)[0] == "unchecked"
-    state, reason = book.component(WRONG)
-    assert state == "failed"
-    assert "403" in reason
+    assert "403" in book.component(WRONG)[1]
     (alarm,) = book.alarms("trunk_unreachable")
     assert (alarm.subject, alarm.severity, alarm.cleared_at) == (WRONG, "critical", None)
 
