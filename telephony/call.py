@@ -30,6 +30,7 @@ from telephony.line import LineProfile
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response, make_response
+from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import parse_sdp
 
@@ -222,7 +223,7 @@ class Call:
         leg.awaits_answer = False
         before = leg.target
         try:
-            leg.accept_body(request.body)
+            leg.accept(request)
         except RemoteProtocolError as error:
             if before is None:
                 self._break_off(leg, reason=f"bad_answer: {error.reason}")
@@ -312,7 +313,7 @@ class Call:
             return
         before = leg.target
         try:
-            body = leg.answer_body(parse_sdp(request.body))
+            body = leg.answer_body(parse_sdp(session_description(request)))
         except RemoteProtocolError as error:
             self._answer(transaction_id, request, error.status, error.reason)
             return

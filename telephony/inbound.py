@@ -193,7 +193,7 @@ class InboundCall(Call):
             leg.bye(self._wire)
             return
         try:
-            leg.accept_body(response.body)
+            leg.accept(response)
         except RemoteProtocolError as error:
             self._unusable(leg, error.status, now)
             return

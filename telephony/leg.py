@@ -19,6 +19,7 @@ from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
 from telephony.sip.message import Headers, Request, Response, make_response
+from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import SessionDescription, parse_sdp
 
@@ -122,9 +123,9 @@ class Leg:
         )
         return description.serialize()
 
-    def accept_body(self, body: bytes) -> AudioTarget:
-        """Where the peer's answer wants our audio; kept. Raises RemoteProtocolError (400, 488)."""
-        self.target = sdp.accept(parse_sdp(body))
+    def accept(self, message: Request | Response) -> AudioTarget:
+        """Where the peer's answer in ``message`` wants our audio; kept. Raises RemoteProtocolError (400, 415, 488)."""
+        self.target = sdp.accept(parse_sdp(session_description(message)))
         return self.target
 
 
@@ -151,11 +152,9 @@ class ServerLeg(Leg):
         self._answer = b""
 
     def read_offer(self) -> None:
-        """Understand the peer's offer, if there is one. Raises RemoteProtocolError (400, 488)."""
-        if self.request.body:
-            if self.request.content_type not in (None, SDP_TYPE):
-                raise RemoteProtocolError(415, "Unsupported Media Type")
-            self._offer = parse_sdp(self.request.body)
+        """Understand the peer's offer, if there is one. Raises RemoteProtocolError (400, 415, 488)."""
+        if body := session_description(self.request):
+            self._offer = parse_sdp(body)
             self._answer = self.answer_body(self._offer)
 
     @property

@@ -78,6 +78,7 @@ class MediaLeg:
         self.other: MediaLeg | None = None
         self.last_packet_at: float | None = None
         self.law = Law.PCMA
+        self._wire, self._laws = self.law.value, _LAWS
         self._bridged = self._playing = False
         self._poll = poll
         self._datagrams = Datagram(sockets.rtp, clock=clock, largest=_LARGEST + 1)
@@ -144,6 +145,7 @@ class MediaLeg:
             if leg is not None:
                 leg._forget()
         self.law = law
+        self._wire, self._laws = target.wire_payload_type, _LAWS | {target.wire_payload_type: law}
         self._telephone_event = target.telephone_event
         self._voice.ear.inband = target.telephone_event is None
         somewhere = target.port != 0 and not address.is_unspecified
@@ -205,7 +207,7 @@ class MediaLeg:
     def play(self, *, header: Header, payload: bytes, now: float) -> None:
         """Sends one frame of our own; ``payload`` is in this leg's law. A remote on hold hears nothing."""
         if self._hears:
-            self._pass_on(HEADER.pack(*header) + payload, header, self.law.value, now)
+            self._pass_on(HEADER.pack(*header) + payload, header, self._wire, now)
 
     def press(self, *, header: Header, payload: bytes, now: float) -> bool:
         """Sends one telephone-event packet of our own; False where the remote reads none."""
@@ -297,7 +299,7 @@ class MediaLeg:
         self.last_packet_at = now
         order = self._voice.count(header[4], header[2])
         payload_type = header[1] & PAYLOAD_TYPE_MASK
-        law = _LAWS.get(payload_type)
+        law = self._laws.get(payload_type)
         if law is not None:
             self._audio(datagram, header, law, start, end, order, now)
             self._learn(datagram, header, source, law, order)
@@ -331,7 +333,7 @@ class MediaLeg:
         if len(datagram) < HEADER.size or datagram[0] & 0xC0 != VERSION_BITS:
             return False
         payload_type = datagram[1] & PAYLOAD_TYPE_MASK
-        if payload_type not in _LAWS and payload_type not in (self._telephone_event, _COMFORT_NOISE):
+        if payload_type not in self._laws and payload_type not in (self._telephone_event, _COMFORT_NOISE):
             return False
         self._source = self._destination = source
         if self.other is not None:
@@ -348,16 +350,17 @@ class MediaLeg:
         self._plain = None
         if header[0] != VERSION_BITS or order is not Order.NEXT:
             return
+        number = header[1] & PAYLOAD_TYPE_MASK
         to, shifts = self._listener(), None
         if to is not None:
-            if law is not to.law:
+            if law is not to.law or number != to._wire:
                 return
             changes, ssrc = to._outbound.shift(header[4]), to._outbound.ssrc
             if changes is None or ssrc is None:
                 return
             if changes != (0, 0) or ssrc != header[4]:
                 shifts = (*changes, ssrc)
-        self._plain = _Plain(source, bytes((VERSION_BITS, law.value)), datagram[8:12], law, to, shifts)
+        self._plain = _Plain(source, bytes((VERSION_BITS, number)), datagram[8:12], law, to, shifts)
 
     def _audio(self, datagram: bytes, header: Header, law: Law, start: int, end: int, order: Order, now: float) -> None:
         payload = datagram[start:end]
@@ -365,7 +368,7 @@ class MediaLeg:
         if other is not None:
             if law is not other.law:
                 datagram = datagram[:start] + other.law.recode(payload, law) + datagram[end:]
-            other._pass_on(datagram, header, other.law.value, now)
+            other._pass_on(datagram, header, other._wire, now)
         self._voice.take(order=order, timestamp=header[3], payload=payload, law=law, now=now)
         self._report_heard()
 

@@ -59,8 +59,9 @@ class PortPool:
         return len(self._free)
 
     def lend(self, now: float) -> SocketPair:
-        """The next pair that can be bound. Raises NoFreePortError."""
-        while self._resting and self._resting[0][0] <= now:
+        """The next pair that can be bound; where all others are lent, the one that has rested longest, since a call
+        without media would be worse than a late packet. Raises NoFreePortError."""
+        while self._resting and (self._resting[0][0] <= now or not self._free):
             self._free.append(self._resting.popleft()[1])
         for _ in range(len(self._free)):
             port = self._free.popleft()

@@ -10,9 +10,9 @@ from telephony.rtp.statistics import StreamStatistics
 
 
 class Target(Protocol):
-    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8; ``direction`` is ours (RFC
-    3264): with ``recvonly`` and ``inactive`` the remote does not want to hear us. ``host`` is an address,
-    not a name."""
+    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8, ``wire_payload_type`` the number its
+    packets carry; ``direction`` is ours (RFC 3264): with ``recvonly`` and ``inactive`` the remote does not want to hear
+    us. ``host`` is an address, not a name."""
 
     @property
     def host(self) -> str: ...
@@ -20,6 +20,8 @@ class Target(Protocol):
     def port(self) -> int: ...
     @property
     def payload_type(self) -> int: ...
+    @property
+    def wire_payload_type(self) -> int: ...
     @property
     def telephone_event(self) -> int | None: ...
     @property

@@ -122,7 +122,7 @@ class DiallingCall(Call):
             return
         try:
             if response.body or leg.target is None:  # the answer may have come with early media
-                leg.accept_body(response.body)
+                leg.accept(response)
         except RemoteProtocolError:
             leg.bye(self._wire)
             self.far_refused(488, "bad_answer")
@@ -240,7 +240,7 @@ class OutboundCall(DiallingCall):
         if self.desk_leg.waits_for_answer:
             return False
         try:
-            leg.accept_body(response.body)
+            leg.accept(response)
         except RemoteProtocolError:
             return False
         self.hear(leg)
@@ -355,7 +355,7 @@ class CallBack(DiallingCall):
             leg.bye(self._wire)
             return
         try:
-            leg.accept_body(response.body)
+            leg.accept(response)
         except RemoteProtocolError as error:
             leg.bye(self._wire)
             self._desk_declined(error.status)

@@ -14,6 +14,7 @@ from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
 from telephony.sip.message import Request, Response, make_response
+from telephony.sip.multipart import session_description
 from telephony.sip.session_description import parse_sdp
 from telephony.sip.uri import SipUri, TelUri
 from telephony.softphone_media import AudioStream, Heard
@@ -187,7 +188,7 @@ class SoftphoneCall:
                 self._listen_early(leg, response)
         elif response.status < 300:
             leg.acknowledge(self._wire)
-            leg.accept_body(response.body)
+            leg.accept(response)
             self._enter(Progress.TALKING)
             self._hear()
         elif not (response.status in (401, 407) and leg.retry_with_credentials(self._wire, response)):
@@ -201,7 +202,7 @@ class SoftphoneCall:
             self.leg.ended = True
             self._finish(CallEnd(by="peer", status=200, reason="hung up"))
         elif request.method in ("INVITE", "UPDATE") and request.body:
-            body = self.leg.answer_body(parse_sdp(request.body))
+            body = self.leg.answer_body(parse_sdp(session_description(request)))
             self._answer(transaction_id, request, body)
             self._hear()
         elif request.method == "INVITE":
@@ -220,7 +221,7 @@ class SoftphoneCall:
     def acknowledged(self, request: Request) -> None:
         """The ACK to our 200; it carries the answer where the offer was ours. Raises RemoteProtocolError."""
         if self.leg.target is None and request.body:
-            self.leg.accept_body(request.body)
+            self.leg.accept(request)
             self._hear()
 
     def lost(self, reason: str) -> None:
@@ -260,7 +261,7 @@ class SoftphoneCall:
     def _listen_early(self, leg: ClientLeg, response: Response) -> None:
         """Early media: an announcement, or ringing tone from the far side."""
         if leg.target is None:
-            leg.accept_body(response.body)
+            leg.accept(response)
             self._hear()
 
     def _hear(self) -> None:

@@ -135,7 +135,7 @@ class SpotCheckCall(Call):
             leg.bye(self._wire)
             return
         try:
-            leg.accept_body(response.body)
+            leg.accept(response)
         except RemoteProtocolError as error:
             leg.bye(self._wire)
             self._declined(leg, error.status, now)

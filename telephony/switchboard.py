@@ -760,7 +760,6 @@ class Switchboard:
             )
         )
 
-
     def _line_of_sender(self, flow: Flow) -> LineProfile | None:
         host = flow.remote[0]
         for extension, line in self._line_of.items():

@@ -79,6 +79,7 @@ _NEXT: dict[tuple[CallState, CallEventKind], CallState] = {
     (CallState.ARRIVED, CallEventKind.RINGING): CallState.RINGING,
     (CallState.QUEUED, CallEventKind.RINGING): CallState.RINGING,
     (CallState.ARRIVED, CallEventKind.ANSWERED): CallState.ANSWERED,
+    (CallState.QUEUED, CallEventKind.ANSWERED): CallState.ANSWERED,
     (CallState.RINGING, CallEventKind.ANSWERED): CallState.ANSWERED,
     (CallState.ARRIVED, CallEventKind.ENDED): CallState.ENDED,
     (CallState.QUEUED, CallEventKind.ENDED): CallState.ENDED,

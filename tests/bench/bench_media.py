@@ -43,6 +43,10 @@ class Remote:
     telephone_event: int | None = 101
     direction: str = "sendrecv"
 
+    @property
+    def wire_payload_type(self) -> int:
+        return self.payload_type
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFigures:

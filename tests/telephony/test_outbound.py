@@ -398,7 +398,6 @@ def test_media_of_a_call_back_that_cannot_be_opened(world: World, phone: Peer) -
     assert (world.outcome(), phone.sessions) == ((Outcome.FAILED, "no_media"), [])
 
 
-
 def test_the_service_stops_before_the_calls_are_in_the_book(world: World, pbx: Peer, phone: Peer) -> None:
     world.opens = lambda _action: 0.5
     call = phone.invite("13900139000")

@@ -85,14 +85,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_call_legs_call_id"), ["call_id"], unique=False)
 
     with op.batch_alter_table("calls", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("purpose", sa.String(length=12), server_default=sa.text("'duty'"), nullable=False))
+        batch_op.add_column(
+            sa.Column("purpose", sa.String(length=12), server_default=sa.text("'duty'"), nullable=False)
+        )
 
     with op.batch_alter_table("officers", schema=None) as batch_op:
         batch_op.add_column(sa.Column("pin_hash", sa.Text(), server_default=sa.text("''"), nullable=False))
 
     with op.batch_alter_table("recordings", schema=None) as batch_op:
         batch_op.add_column(sa.Column("archive_path", sa.Text(), server_default=sa.text("''"), nullable=False))
-        batch_op.add_column(sa.Column("archive_sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False))
+        batch_op.add_column(
+            sa.Column("archive_sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False)
+        )
         batch_op.add_column(sa.Column("archived_at", Instant(timezone=True), nullable=True))
 
     # ### end Alembic commands ###
