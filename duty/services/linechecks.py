@@ -215,6 +215,7 @@ class LineChecks:
     def appeal(self, actor: Actor, check_id: int, words: str) -> None:
         """A person of the unit says why a spot check that went against them was not their fault. Raises NotFound,
         Forbidden, Refused."""
+        actor.require(Right.SEE_DESK)
         words = words.strip()
         refuse_unreadable(words)
         if not 0 < len(words) <= MAX_APPEAL_CHARS:
@@ -234,6 +235,7 @@ class LineChecks:
     def decide(self, actor: Actor, check_id: int, *, upheld: bool, words: str) -> None:
         """Whoever may order checks decides on the appeal, in writing, and never on one's own. Raises NotFound,
         Forbidden, Refused."""
+        actor.require(Right.ORDER_CHECK)
         words = words.strip()
         refuse_unreadable(words)
         if not 0 < len(words) <= MAX_APPEAL_CHARS:
@@ -413,7 +415,7 @@ def _told(session: Session, row: LineCheckRow, line: LineRow, now: datetime) -> 
 
 
 def _seen_by(actor: Actor) -> Select[LineCheckRow]:
-    scope = actor.unit_scope(Right.SEE_CALLS if actor.may(Right.SEE_CALLS) else Right.SEE_DESK)
+    scope = actor.unit_scope(Right.SEE_CALLS)
     query = select(LineCheckRow).join(LineRow).order_by(LineCheckRow.due_at.desc(), LineCheckRow.id.desc())
     return query if scope is None else query.where(LineRow.unit_id == scope)
 

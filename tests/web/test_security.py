@@ -10,9 +10,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from duty.domain.linechecks import CheckKind, Finding, Verdict
 from duty.domain.rights import Right, Role
 from tests.web.conftest import SignIn
-from tests.web.room import PASSWORD, Room, missed_call, whole_call
+from tests.web.room import LINE, PASSWORD, Room, missed_call, whole_call
 from web.hardening import MAX_BODY_BYTES
 from web.screens import ROUTERS
 from web.sessions import CSRF_HEADER
@@ -47,6 +48,7 @@ IDS = {
     "call_id": CALL,
     "entry_id": "1",
     "alarm_id": "1",
+    "check_id": "1",
     "pending_id": "1",
     "contact_id": "2",
     "part": "calls",
@@ -127,6 +129,12 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/officers"): Right.MANAGE_PEOPLE,
     ("POST", "/officers"): Right.MANAGE_PEOPLE,
     ("POST", "/officers/{login}/reset"): Right.MANAGE_PEOPLE,
+    ("GET", "/checks"): Right.SEE_CALLS,
+    ("POST", "/checks"): Right.ORDER_CHECK,
+    ("POST", "/checks/pin"): Right.SEE_DESK,
+    ("GET", "/checks/{check_id}"): Right.SEE_CALLS,
+    ("POST", "/checks/{check_id}/appeal"): Right.SEE_DESK,
+    ("POST", "/checks/{check_id}/decide"): Right.ORDER_CHECK,
     ("GET", "/api/v1/desk/calls"): Right.SEE_DESK,
     ("GET", "/api/v1/pending"): Right.SEE_DESK,
     ("POST", "/api/v1/pending/{pending_id}/settle"): Right.EDIT_DRAFT,
@@ -180,6 +188,7 @@ def test_every_route_is_in_the_table_of_rights(app: FastAPI) -> None:
 def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room: Room, sign_in: SignIn) -> None:
     whole_call(room, CALL)
     missed_call(room, MISSED)
+    failed_check(room)
     client = sign_in(f"{role.value}1")
     rights = room.actor(f"{role.value}1").rights()
     for (method, path), right in NEEDS.items():
@@ -194,6 +203,14 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
         refused = answer.status_code in (403, 404)
         assert refused != allowed, (role, method, path, answer.status_code, answer.text[-300:])
         assert answer.status_code < 500, (role, method, path, answer.text)
+
+
+def failed_check(room: Room) -> None:
+    """A line check that found the line dead."""
+    checks = room.services.linechecks
+    check_id = checks.order(room.actor("leader1"), LINE, CheckKind.LINE)
+    assert checks.claim() is not None
+    checks.finish(check_id, Finding(verdict=Verdict.DEAD, reason="sip_404"))
 
 
 def test_headers_on_every_answer(officer: TestClient) -> None:

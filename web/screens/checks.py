@@ -43,6 +43,7 @@ def checks(request: Request, house: House, actor: Acting) -> HTMLResponse:
 @router.post("/checks")
 def order(request: Request, house: House, actor: Acting, fields: Fields) -> HTMLResponse:
     """Have a line or the duty checked now."""
+    actor.require(Right.ORDER_CHECK)
     kind = choice(CheckKind, fields.get("kind"))
     if kind is None:
         raise Refused("check_kind_missing")
@@ -53,6 +54,7 @@ def order(request: Request, house: House, actor: Acting, fields: Fields) -> HTML
 @router.post("/checks/pin")
 def set_pin(request: Request, house: House, actor: Acting, fields: Fields) -> HTMLResponse:
     """Give oneself a PIN; the password proves that it is oneself."""
+    actor.require(Right.SEE_DESK)
     if fields.get("pin", "") != fields.get("again", ""):
         raise Refused("pins_differ")
     house.pins.set(actor, fields.get("pin", ""), password=fields.get("password", ""))
