@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import get_args
 
 from pydantic import TypeAdapter
 
-from duty.domain.calls import CallHappening, NewCall, RecordingFacts
+from duty.domain.calls import CallHappening, LegQuality, NewCall, RecordingFacts
 from duty.domain.happenings import Json
 from duty.domain.linechecks import Finding
 from duty.services.callbook import CallBook
@@ -80,6 +81,7 @@ BookWork = (
     WriteCall
     | CallHappening
     | WriteForward
+    | LegQuality
     | RecordingFacts
     | WriteNoRecording
     | WriteComponent
@@ -87,19 +89,7 @@ BookWork = (
     | WriteCheckEnd
 )
 
-_KINDS: dict[str, TypeAdapter[BookWork]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (
-        WriteCall,
-        CallHappening,
-        WriteForward,
-        RecordingFacts,
-        WriteNoRecording,
-        WriteComponent,
-        WriteCommandEnd,
-        WriteCheckEnd,
-    )
-}
+_KINDS: dict[str, TypeAdapter[BookWork]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(BookWork)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +159,8 @@ class BookWriter:
                     raw=bytes.fromhex(work.raw_hex),
                     line_number=work.line_number,
                 )
+            case LegQuality():
+                self._calls.rate_leg(work)
             case RecordingFacts():
                 self._recordings.seal(work)
             case WriteNoRecording():

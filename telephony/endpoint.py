@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from duty.domain.calls import CallEventKind, CallHappening, NewCall, Purpose, RecordingFacts
+from duty.domain.calls import CallEventKind, CallHappening, LegQuality, NewCall, Purpose, RecordingFacts
 from duty.domain.linechecks import Finding
 from duty.domain.transcripts import Speaker
 from duty.services.commands import DialCommand
@@ -383,6 +383,9 @@ class Endpoint:
         except RecordingNotSealedError as error:
             _log.error("%s", error)
             return
+        if session is not None:
+            for quality in _qualities(call_id, session):
+                self._book.write(quality)
         if sealed is None:
             self._book.write(WriteNoRecording(call_id=call_id))
         else:
@@ -412,6 +415,25 @@ class Endpoint:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the endpoint failed", exc_info=error)
+
+
+def _qualities(call_id: str, session: MediaSession) -> list[LegQuality]:
+    """What the media of both sides were like; a side that neither sent nor was sent anything is left out."""
+    return [
+        LegQuality(
+            call_id=call_id,
+            speaker=speaker,
+            codec=str(side["codec"]),
+            packets=int(side["packets"] or 0),
+            lost=int(side["lost"] or 0),
+            jitter_ms=float(side["jitter_ms"] or 0.0),
+            round_trip_ms=None if side["round_trip_ms"] is None else float(side["round_trip_ms"]),
+            strays=int(side["strays"] or 0),
+            one_way=bool(side["one_way"]),
+        )
+        for speaker, side in session.summary().items()
+        if side["packets"] or side["sent"] or side["strays"]
+    ]
 
 
 def facts_of(sealed: SealedRecording, root: Path, *, salvaged: bool = False) -> RecordingFacts:

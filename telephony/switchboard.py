@@ -49,15 +49,21 @@ from telephony.sip.events import (
 )
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr, parse_name_addr, split_list
+from telephony.sip.inspection import inspect
 from telephony.sip.layer import TransactionLayer
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.registrar import Registrar
 from telephony.sip.registration import Registration, RegistrationChanged
+from telephony.sip.target import contact_uri, same_host
 from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri, TelUri, Uri
 from telephony.spot_check import SpotCheckCall
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+SERVED = frozenset(ALLOW.split(", ")) | {"REGISTER", "REFER"}
+"""Methods that somebody here answers; REFER belongs to the guard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -420,6 +426,8 @@ class Switchboard:
         request = event.request
         if request.to.tag is not None:
             self._in_dialog(event)
+        elif (refusal := inspect(request, methods=SERVED)) is not None:
+            self._refuse(event, refusal.status, extra=refusal.headers)
         elif request.method == "INVITE":
             self._invited(event)
         elif request.method == "REGISTER":
@@ -430,7 +438,7 @@ class Switchboard:
             self._report_outside(attempt, event)
             self._refuse(event, attempt.status or 603)
         else:
-            self._refuse(event, 405, extra=(("Allow", ALLOW),))
+            self._refuse(event, 481)
 
     def _in_dialog(self, event: RequestReceived) -> None:
         found = self.calls.by_dialog(dialog_key(event.request))
@@ -547,7 +555,7 @@ class Switchboard:
     def _dialled(self, event: RequestReceived, number: str) -> None:
         account = self.registrar.authenticator.authenticate(event.request, self._now.unix)
         if isinstance(account, Challenged):
-            self._refuse(event, 401, extra=account.headers)
+            self._refuse(event, account.status, extra=account.headers)
             return
         line = self._line_of.get(account.user)
         if line is None or not _allowed(account, event.flow.remote[0]):
@@ -727,10 +735,7 @@ class Switchboard:
     # Small answers
 
     def _contact(self, user: str, flow: Flow) -> str:
-        host, port = flow.local
-        transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
-        shown = f"[{host}]" if ":" in host else host
-        return f"<sip:{user}@{shown}:{port}{transport}>"
+        return f"<{contact_uri(user, flow)}>"
 
     def _refuse(
         self,
@@ -773,7 +778,7 @@ def _way_to(binding: Binding) -> Flow:
     """How a phone is reached: at the port of its contact where that names the address the registration came from, else
     back through the flow itself, since a NAT stands between (RFC 5626 section 3)."""
     uri = binding.address.uri
-    if binding.flow.reliable or not isinstance(uri, SipUri) or _host(uri) != binding.flow.remote[0]:
+    if binding.flow.reliable or not isinstance(uri, SipUri) or not same_host(uri.host, binding.flow.remote[0]):
         return binding.flow
     return replace(binding.flow, remote=(binding.flow.remote[0], uri.port or 5060))
 
