@@ -42,6 +42,7 @@ class DataSettings(_Section):
     """Where things are kept."""
 
     dir: Path
+    low_disk_mb: int = Field(ge=1)
 
     @property
     def recordings(self) -> Path:

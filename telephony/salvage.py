@@ -16,9 +16,9 @@ from telephony.sealing import salvage
 _log = logging.getLogger(__name__)
 
 
-def close_unfinished(calls: CallBook) -> int:
-    """End every call that is still open in the book; how many there were."""
-    unfinished = calls.unfinished()
+def close_unfinished(calls: CallBook, before: datetime) -> int:
+    """End every call from before that instant which is still open in the book; how many there were."""
+    unfinished = calls.unfinished(before)
     for call_id in unfinished:
         calls.record(
             CallHappening(
@@ -32,11 +32,11 @@ def close_unfinished(calls: CallBook) -> int:
     return len(unfinished)
 
 
-def seal_unsealed(recordings: Recordings, root: Path) -> int:
-    """Seal every recording of an ended call that is not sealed; how many were saved. One that the disk refuses is
-    tried again at the next start."""
+def seal_unsealed(recordings: Recordings, root: Path, before: datetime) -> int:
+    """Seal every recording of an ended call from before that instant that is not sealed; how many were saved. One that
+    the disk refuses is tried again at the next start."""
     saved = 0
-    for call_id in recordings.unsealed():
+    for call_id in recordings.unsealed(before):
         directory = next(root.glob(f"*/*/*/{call_id}"), None)
         try:
             if directory is None:

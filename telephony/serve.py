@@ -7,9 +7,12 @@ import hashlib
 import logging
 import random
 import secrets as chance
+import shutil
 import signal
 import socket
 import tomllib
+from collections.abc import Callable
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -52,6 +55,7 @@ _log = logging.getLogger(__name__)
 
 COMMAND_POLL_S = 0.2
 COMMAND_RETRY_S = 5.0
+DISK_LOOK_S = 15.0
 STORE_PATIENCE_S = 3.0
 OWN_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a listener on every address is reached from this machine."""
@@ -73,15 +77,16 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
     )
+    started_at = utc_now()
+
+    def tidy() -> bool:
+        return _tidy(calls, recordings, checks, commands, settings.data.recordings, started_at)
+
     book.replay_now()
-    interrupted = salvage.close_unfinished(calls)
-    saved = salvage.seal_unsealed(recordings, settings.data.recordings)
-    checks.close_unfinished()
-    if interrupted or saved:
-        _log.warning("after a crash: %d calls closed, %d recordings saved", interrupted, saved)
+    tidied = tidy()
     book.start()
     endpoint = _endpoint(settings, secrets, book)
-    bindings = [binding for kept in lines.bindings().values() for binding in kept]
+    bindings = [binding for kept in lines.bindings().values() for binding in kept] if tidied else []
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,15 +94,67 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     await endpoint.open(bindings)
     endpoint.whose_pin = pins.whose
     runner = _check_runner(settings, secrets, endpoint, checks, book, plan)
-    polling = loop.create_task(_poll_commands(endpoint, commands))
-    checking = loop.create_task(runner.run())
+    chores = [
+        loop.create_task(_poll_commands(endpoint, commands)),
+        loop.create_task(runner.run()),
+        loop.create_task(_watch_disk(settings, alarms)),
+    ]
+    if not tidied:
+        chores.append(loop.create_task(_tidy_later(tidy)))
     await stop.wait()
-    polling.cancel()
-    checking.cancel()
+    for chore in chores:
+        chore.cancel()
     await endpoint.close()
     await runner.close()
     await asyncio.to_thread(book.close)
     store.close()
+
+
+def _tidy(
+    calls: CallBook, recordings: Recordings, checks: LineChecks, commands: Commands, root: Path, before: datetime
+) -> bool:
+    """Close what a killed process left open; False where the database cannot be reached, which must not keep the line
+    from being served."""
+    try:
+        interrupted = salvage.close_unfinished(calls, before)
+        saved = salvage.seal_unsealed(recordings, root, before)
+        checks.close_unfinished()
+        commands.abandon()
+    except SQLAlchemyError as error:
+        _log.error("what a killed process left cannot be closed yet: %s", error)
+        return False
+    if interrupted or saved:
+        _log.warning("after a crash: %d calls closed, %d recordings saved", interrupted, saved)
+    return True
+
+
+async def _tidy_later(tidy: Callable[[], bool]) -> None:
+    tidied = False
+    while not tidied:
+        await asyncio.sleep(COMMAND_RETRY_S)
+        tidied = await asyncio.to_thread(tidy)
+
+
+async def _watch_disk(settings: Settings, alarms: Alarms) -> None:
+    """Alarm before the disk is full, once each time it gets low (requirement 6.4-a)."""
+    low: bool | None = None
+    while True:
+        free_mb = shutil.disk_usage(settings.data.dir).free // 1_000_000
+        if (free_mb < settings.data.low_disk_mb) != low:
+            low = free_mb < settings.data.low_disk_mb
+            try:
+                await asyncio.to_thread(_tell_disk, alarms, low, free_mb)
+            except SQLAlchemyError as error:
+                _log.error("the disk alarm cannot be written: %s", error)
+                low = None
+        await asyncio.sleep(DISK_LOOK_S)
+
+
+def _tell_disk(alarms: Alarms, low: bool, free_mb: int) -> None:
+    if low:
+        alarms.report(AlarmKind.DISK_LOW, Severity.CRITICAL, subject="data", free_mb=free_mb)
+    else:
+        alarms.settle(AlarmKind.DISK_LOW, subject="data")
 
 
 def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoint:

@@ -154,9 +154,13 @@ class CallBook:
             _call(session, quality.call_id)
             session.add(CallLegRow(**asdict(quality)))
 
-    def unfinished(self) -> list[str]:
-        """Calls that a process left open when it died, oldest first."""
-        query = select(CallRow.id).where(CallRow.state != CallState.ENDED.value).order_by(CallRow.arrived_at)
+    def unfinished(self, before: datetime) -> list[str]:
+        """Calls that arrived before that instant and are still open, oldest first: what a killed process left."""
+        query = (
+            select(CallRow.id)
+            .where(CallRow.state != CallState.ENDED.value, CallRow.arrived_at < before)
+            .order_by(CallRow.arrived_at)
+        )
         with self._store.reading() as session:
             return list(session.scalars(query))
 

@@ -36,7 +36,7 @@ from duty.store.tables import (
     TranscriptRow,
 )
 
-LEASE = timedelta(minutes=5)
+LEASE = timedelta(minutes=1)
 MAX_ATTEMPTS = 5
 BACK_OFF_S = 15
 
@@ -113,9 +113,14 @@ class Recordings:
                     call_id=call_id,
                 )
 
-    def unsealed(self) -> list[str]:
-        """Ids of ended calls whose recording is still open: a killed process left them."""
-        query = select(RecordingRow.call_id).join(CallRow).where(RecordingRow.state == "open", CallRow.state == "ended")
+    def unsealed(self, before: datetime) -> list[str]:
+        """Ids of ended calls that arrived before that instant and whose recording is still open: a killed process left
+        them."""
+        query = (
+            select(RecordingRow.call_id)
+            .join(CallRow)
+            .where(RecordingRow.state == "open", CallRow.state == "ended", CallRow.arrived_at < before)
+        )
         with self._store.reading() as session:
             return list(session.scalars(query))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,8 @@ from duty.store.database import Store
 from duty.store.tables import AuditRow, EntryRow, RecordingRow, TranscriptRow
 from tests.duty.conftest import sweep
 from tests.duty.room import FULL, Room
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def facts(call_id: str, **changes: object) -> RecordingFacts:
@@ -71,10 +73,10 @@ def test_a_sealed_recording_becomes_a_job_with_what_is_known(room: Room) -> None
     room.directory.add(room.person(Role.LEADER), NewContact(organisation="市局", name="王五", numbers=("13800138000",)))
     call_id = room.answered_call()
     assert room.recordings.claim() is None
-    assert room.recordings.unsealed() == [call_id]
+    assert room.recordings.unsealed(LATER) == [call_id]
     room.recordings.seal(facts(call_id, gaps=(("caller", 160, 320),)))
     room.recordings.seal(facts(call_id, sha256="ff" * 32))  # sealing twice changes nothing
-    assert (room.recordings.unsealed(), room.recordings.waiting()) == ([], 1)
+    assert (room.recordings.unsealed(LATER), room.recordings.waiting()) == ([], 1)
     job = room.recordings.claim()
     assert job is not None
     assert (job.call_id, job.sha256, job.attempt) == (call_id, "ab" * 32, 1)
@@ -96,7 +98,7 @@ def test_a_call_without_media_is_no_job(room: Room) -> None:
     call_id = room.arrive()
     room.happen(call_id, CallEventKind.ENDED, Outcome.CANCELLED)
     room.recordings.none_made(call_id)
-    assert (room.recordings.unsealed(), room.recordings.claim(), room.recordings.waiting()) == ([], None, 0)
+    assert (room.recordings.unsealed(LATER), room.recordings.claim(), room.recordings.waiting()) == ([], None, 0)
     with pytest.raises(NotFound):
         room.recordings.none_made("0" * 32)
 

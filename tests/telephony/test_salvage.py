@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from duty.store.tables import CallRow, RecordingRow
 from telephony.salvage import close_unfinished, seal_unsealed
 from tests.telephony.test_bookkeeper import Desk, arrival, expected, happening, whole_call
 
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
 pytestmark = pytest.mark.rule("6.1-a")
 
 
@@ -23,7 +27,7 @@ def test_calls_of_a_killed_process_are_ended_once(tmp_path: Path) -> None:
     for work in (*whole_call(1), arrival(2), arrival(3), happening(3, CallEventKind.ANSWERED)):
         desk.writer.write(work)
     calls = CallBook(desk.store, utc_now, NumberPlan())
-    assert [close_unfinished(calls), close_unfinished(calls)] == [2, 0]
+    assert [close_unfinished(calls, LATER), close_unfinished(calls, LATER)] == [2, 0]
     assert desk.book()[:4] == expected(1)
     with desk.store.reading() as session:
         rows = [session.get_one(CallRow, f"{number:032x}") for number in (1, 2, 3)]
@@ -39,8 +43,8 @@ def test_a_call_without_audio_and_one_that_cannot_be_read(tmp_path: Path) -> Non
     recordings = Recordings(desk.store, utc_now)
     root = tmp_path / "recordings"
     (root / "2026" / "11" / "23" / f"{2:032x}").mkdir(parents=True)
-    assert seal_unsealed(recordings, root) == 0
+    assert seal_unsealed(recordings, root, LATER) == 0
     with desk.store.reading() as session:
         assert [session.get_one(RecordingRow, f"{number:032x}").state for number in (1, 2)] == ["none", "none"]
-    assert recordings.unsealed() == []
+    assert recordings.unsealed(LATER) == []
     desk.store.close()

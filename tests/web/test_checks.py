@@ -114,12 +114,15 @@ def test_an_appeal_from_its_beginning_to_its_end(room: Room, officer: TestClient
     assert "话机振铃 30.0 秒" in page
     assert "提交申诉" in page
     assert sign_in("beijiao").get(f"/checks/{check_id}").status_code == 404
-    told = officer.post(f"/checks/{check_id}/appeal", data={"words": "正在接待群众"}).text
+    done = officer.post(f"/checks/{check_id}/appeal", data={"words": "正在接待群众"})
+    assert done.headers["hx-redirect"] == f"/checks/{check_id}"
+    told = officer.get(f"/checks/{check_id}").text
     assert "正在接待群众" in told
     assert "申诉成立" not in told.replace("申诉成立</button>", "")
     supervisor = sign_in("supervisor1")
     assert "维持原结果" in supervisor.get(f"/checks/{check_id}").text
-    decided = supervisor.post(f"/checks/{check_id}/decide", data={"words": "监控属实", "upheld": "yes"}).text
+    assert supervisor.post(f"/checks/{check_id}/decide", data={"words": "监控属实", "upheld": "yes"}).status_code == 204
+    decided = supervisor.get(f"/checks/{check_id}").text
     assert "申诉成立（赵敏）：监控属实" in decided
     assert "申诉成立" in officer.get("/checks").text
     assert officer.post(f"/checks/{check_id}/appeal", data={"words": "再诉"}).status_code == 422

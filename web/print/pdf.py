@@ -60,7 +60,7 @@ class Printer:
         inputs = {"sheet": json.dumps({**sheet.as_data(), "faces": faces}, ensure_ascii=False)}
         try:
             made = typst.Compiler(_TEMPLATE, root=_TEMPLATE.parent, font_paths=fonts, sys_inputs=inputs).compile(
-                format="pdf", timestamp=at
+                format="pdf", timestamp=at.replace(microsecond=0) if at else None
             )
         except typst.TypstError as error:
             _log.exception("typst_failed", number=sheet.number)

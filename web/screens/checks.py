@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from duty.domain.errors import Refused
 from duty.domain.linechecks import MAX_PIN_DIGITS, MIN_PIN_DIGITS, CheckKind
@@ -80,18 +80,18 @@ def check(request: Request, house: House, actor: Acting, check_id: int) -> HTMLR
 
 
 @router.post("/checks/{check_id}/appeal")
-def appeal(request: Request, house: House, actor: Acting, check_id: int, fields: Fields) -> HTMLResponse:
+def appeal(house: House, actor: Acting, check_id: int, fields: Fields) -> Response:
     """Say why it was not the officer's fault."""
     house.linechecks.appeal(actor, check_id, fields.get("words", ""))
-    return check(request, house, actor, check_id)
+    return _again(check_id)
 
 
 @router.post("/checks/{check_id}/decide")
-def decide(request: Request, house: House, actor: Acting, check_id: int, fields: Fields) -> HTMLResponse:
+def decide(house: House, actor: Acting, check_id: int, fields: Fields) -> Response:
     """Decide on the appeal."""
     upheld = fields.get("upheld") == "yes"
     house.linechecks.decide(actor, check_id, upheld=upheld, words=fields.get("words", ""))
-    return check(request, house, actor, check_id)
+    return _again(check_id)
 
 
 def reason_of(t: Catalogue, found: CheckView) -> str:
@@ -147,6 +147,11 @@ def _rang(t: Catalogue, kept: dict[str, Any]) -> list[str]:
     if kept["statuses"]:
         said.append(t("check_seen.phone_statuses", value=kept["statuses"]))
     return said
+
+
+def _again(check_id: int) -> Response:
+    """Show the check anew."""
+    return Response(status_code=204, headers={"HX-Redirect": f"/checks/{check_id}"})
 
 
 def _said(request: Request, key: str) -> HTMLResponse:
