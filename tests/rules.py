@@ -138,9 +138,7 @@ class RulesPlugin:
         self.proofs = Proofs(rules=rules)
         self.asked = bool(config.getoption("--rules"))
 
-    @pytest.hookimpl(
-        tryfirst=True
-    )  # before -m and -k deselect: a test that was left out must not look proven
+    @pytest.hookimpl(tryfirst=True)  # before -m and -k deselect: a test that was left out must not look proven
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         unknown: list[str] = []
         for item in items:
@@ -179,9 +177,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "rule(id, ...): the rows of docs/requirements.tsv that this test proves"
-    )
+    config.addinivalue_line("markers", "rule(id, ...): the rows of docs/requirements.tsv that this test proves")
     try:
         rules = read_table(TABLE)
     except (OSError, TableError) as error:

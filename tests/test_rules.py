@@ -115,9 +115,7 @@ def test_table_is_printed_and_the_count_closes(run) -> None:
     ],
     ids=["fails", "teardown fails", "setup fails", "deselected"],
 )
-def test_a_row_with_one_unsound_test_is_not_proven(
-    run, body: str, fixture: str, options: tuple[str, ...]
-) -> None:
+def test_a_row_with_one_unsound_test_is_not_proven(run, body: str, fixture: str, options: tuple[str, ...]) -> None:
     result = run(
         f"""
         import pytest
