@@ -62,9 +62,9 @@ rules: $(VENV)/.dev ## print the requirement table with the tests that prove eac
 	@scripts/system_packages.sh test
 	$(PYTEST) -m rule --rules
 
-screens: $(VENV)/.dev ## take the screenshots anew: tests/screens
+screens: $(VENV)/.dev ## take every screenshot anew, into build/screens
 	@scripts/system_packages.sh test
-	$(PYTEST) -m slow tests/screens
+	$(BIN)/python -m tests.web.screenshots build/screens
 
 lock: $(VENV)/.dev ## write requirements/*.lock anew; `make lock UPGRADE=--upgrade` takes newer releases
 	scripts/lock.sh $(BIN)/uv $(UPGRADE)
