@@ -105,7 +105,8 @@ def _is_error(name: str) -> bool:
 def test_every_refusal_has_a_message() -> None:
     assert len(codes()) > 40
     assert {code for code in codes() if f"error.{code}" not in T.texts} == set()
-    assert {"obstacle.entry_field_missing", "obstacle.identity_unchecked", "obstacle.recording_unsealed"} <= set(T.texts)
+    obstacles = ("entry_field_missing", "identity_unchecked", "recording_unsealed")
+    assert {f"obstacle.{name}" for name in obstacles} <= set(T.texts)
 
 
 def test_a_refusal_names_fields_and_rights_in_words() -> None:
