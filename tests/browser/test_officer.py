@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from datetime import datetime
@@ -34,6 +35,11 @@ def _tab_to(page: Page, name: str) -> None:
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"the field {name} cannot be reached by Tab")
+
+
+def _crowding() -> float:
+    """How many times more the machine is asked to do than its processors can; 1.0 on a quiet one."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _until(page: Page, condition: str, *, timeout_s: float = 20.0) -> None:
@@ -107,7 +113,7 @@ def test_an_officer_takes_a_call_to_its_number_by_keyboard_alone(
 
     _until(page, "window.seenAt > 0")
     arrived = datetime.fromisoformat(f"{_row(service, 'SELECT arrived_at FROM calls')[0]}+00:00").timestamp()
-    print("ONSCREEN", page.evaluate("window.seenAt") - arrived)
+    assert page.evaluate("window.seenAt") - arrived <= ON_SCREEN_WITHIN_S * _crowding()
     assert "北郊乡人民政府" in page.inner_text("body")
 
     page.keyboard.press("o")
