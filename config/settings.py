@@ -75,16 +75,60 @@ class WebSettings(_Section):
     production: bool
 
 
+class ListenSettings(_Section):
+    """One address to listen at. ``advertised_host`` is what others reach it by, empty for ``host``."""
+
+    transport: Literal["UDP", "TCP", "TLS"]
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    advertised_host: str = ""
+
+
+class SipTlsSettings(_Section):
+    """PEM files. ``client_certificates``: who connects must show one of ``authorities``, for one of ``peer_domains``
+    where some are named."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities: Path | None = None
+    client_certificates: bool = False
+    peer_domains: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        files = ("certificate", "key", "authorities")
+        return {name: None if name in files and value == "" else value for name, value in values.items()}
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> SipTlsSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+
 class SipSettings(_Section):
-    """Where the line listens."""
+    """Where the line listens, and what it offers there. Media are at ``host``."""
 
     host: str
     port: int = Field(ge=1, le=65535)
     advertised_host: str
     realm: str
-    digest_algorithms: tuple[Literal["SHA-256", "MD5"], ...] = Field(min_length=1)
+    digest_algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = Field(min_length=1)
+    session_seconds: int = Field(ge=90, le=86_400)
     rtp_first_port: int = Field(ge=1024, le=65535)
     rtp_last_port: int = Field(ge=1024, le=65535)
+    listen: tuple[ListenSettings, ...]
+    tls: SipTlsSettings
+
+    @model_validator(mode="after")
+    def _addresses_agree(self) -> SipSettings:
+        _once("listen", [f"{each.transport} {each.host} {each.port}" for each in self.listen])
+        if self.tls.certificate is None and any(each.transport == "TLS" for each in self.listen):
+            raise ValueError("listening by TLS needs certificate and key in [sip.tls]")
+        return self
 
     @model_validator(mode="after")
     def _ports_suffice(self) -> SipSettings:

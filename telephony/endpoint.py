@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,8 +51,9 @@ from telephony.rtp.g711 import Samples
 from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
 from telephony.sip.flow import Flow
-from telephony.sockets import Sockets
+from telephony.sockets import Listen, Sockets
 from telephony.switchboard import Instant, Switchboard
+from telephony.tls import TlsSettings
 
 _log = logging.getLogger(__name__)
 
@@ -78,18 +79,15 @@ class Endpoint:
         book: Bookkeeper,
         recordings_root: Path,
         prompts: dict[str, Samples],
-        host: str,
-        port: int,
-        advertised_host: str,
+        listen: Sequence[Listen],
+        tls: TlsSettings | None = None,
     ) -> None:
         self._switchboard = switchboard
         self._media = media
         self._book = book
         self._root = recordings_root
         self._prompts = prompts
-        self.sockets = Sockets(
-            host=host, port=port, advertised_host=advertised_host, receive=self._receive, lost=self._lost
-        )
+        self.sockets = Sockets(listen=listen, tls=tls, receive=self._receive, lost=self._lost)
         self._sessions: dict[str, MediaSession] = {}
         self._playing: dict[str, list[Playback]] = {}
         self._talking: set[str] = set()

@@ -37,6 +37,7 @@ from telephony.bookwork import BookWriter
 from telephony.endpoint import Endpoint, facts_of
 from telephony.line import LineProfile, TrunkProfile
 from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
+from telephony.listening import certificates, listens, own_address, route_to
 from telephony.livefeed import LiveFeed
 from telephony.media import MediaPlane
 from telephony.probe_evidence import Manner
@@ -44,9 +45,8 @@ from telephony.prompts import NO_ANSWER, SHIPPED, prompt_file, shipped_prompt
 from telephony.rtp.g711 import Samples
 from telephony.sealing import SealedRecording
 from telephony.sip.authentication import Account
-from telephony.sip.digest import ha1
+from telephony.sip.digest import ALGORITHMS, ha1
 from telephony.sip.errors import RemoteProtocolError
-from telephony.sip.flow import Flow
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.spool import Spool
 from telephony.switchboard import Switchboard, TrunkRoute
@@ -172,26 +172,29 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         live=LiveFeed(settings.data.live_socket, clock=asyncio.get_running_loop().time),
         on_late_seal=late,
     )
+    trunks = _trunks(settings)
     switchboard = Switchboard(
         lines=[profile(line) for line in settings.lines],
         accounts=_accounts(settings, secrets),
-        trunks=_trunks(settings),
+        trunks=trunks,
         realm=settings.sip.realm,
         secret=bytes.fromhex(secrets.sip_secret),
         token=lambda: chance.token_hex(16),
         chance=random.random,
         algorithms=settings.sip.digest_algorithms,
     )
-    return Endpoint(
+    endpoint = Endpoint(
         switchboard=switchboard,
         media=media,
         book=book,
         recordings_root=root,
         prompts=_prompts(settings),
-        host=settings.sip.host,
-        port=settings.sip.port,
-        advertised_host=settings.sip.contact_host,
+        listen=listens(settings.sip),
+        tls=certificates(settings.sip),
     )
+    for route in trunks.values():
+        endpoint.sockets.connections.name_peer(route.flow.remote, route.name)
+    return endpoint
 
 
 def _check_runner(
@@ -206,14 +209,14 @@ def _check_runner(
         ring_s=settings.checks.ring_seconds,
         spot_ring_s=settings.checks.spot_ring_seconds,
     )
-    host = OWN_ADDRESS.get(settings.sip.host, settings.sip.host)
+    host, port = own_address(settings.sip)
     return CheckRunner(
         endpoint=endpoint,
         checks=checks,
         write=book.write,
         rules=rules,
         routes={line.number: _probe_route(line) for line in settings.lines},
-        own=(host, settings.sip.port),
+        own=(OWN_ADDRESS.get(host, host), port),
         plan=plan,
     )
 
@@ -270,8 +273,7 @@ def _accounts(settings: Settings, secrets: Secrets) -> dict[str, Account]:
         for phone in line.phones:
             password = secrets.phone_password(settings, phone.extension)
             hashes = {
-                algorithm: ha1(phone.extension, settings.sip.realm, password, algorithm)
-                for algorithm in ("MD5", "SHA-256")
+                algorithm: ha1(phone.extension, settings.sip.realm, password, algorithm) for algorithm in ALGORITHMS
             }
             accounts[phone.extension] = Account(user=phone.extension, ha1=hashes, networks=phone.networks)
     return accounts
@@ -284,24 +286,10 @@ def _trunks(settings: Settings) -> dict[str, TrunkRoute]:
         if line.trunk is None or not line.trunk.registrar:
             continue
         try:
-            routes[line.number] = _route(line.trunk.registrar, settings)
+            routes[line.number] = route_to(line.trunk.registrar, settings.sip)
         except (RemoteProtocolError, OSError) as error:
             _log.error("the trunk of line %s cannot be used: %s", line.number, error)
     return routes
-
-
-def _route(registrar: str, settings: Settings) -> TrunkRoute:
-    uri = parse_uri(registrar)
-    if not isinstance(uri, SipUri):
-        raise RemoteProtocolError(400, "a trunk's registrar is a sip: URI")
-    port = uri.port or 5060
-    family, _, _, _, address = socket.getaddrinfo(uri.host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        raise OSError(f"no address for {uri.host}")
-    sockets_local = (settings.sip.contact_host, settings.sip.port)
-    transport = (uri.param("transport") or "udp").upper()
-    flow = Flow(transport="TCP" if transport == "TCP" else "UDP", remote=(str(address[0]), port), local=sockets_local)
-    return TrunkRoute(flow=flow, domain=f"{uri.host}:{uri.port}" if uri.port else uri.host)
 
 
 def _prompts(settings: Settings) -> dict[str, Samples]:

@@ -56,7 +56,7 @@ from telephony.sip.registrar import Registrar
 from telephony.sip.registration import Registration, RegistrationChanged
 from telephony.sip.target import contact_uri, same_host
 from telephony.sip.transaction import Timers
-from telephony.sip.uri import SipUri, TelUri, Uri
+from telephony.sip.uri import SipUri, TelUri, Uri, parse_uri
 from telephony.spot_check import SpotCheckCall
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -76,10 +76,12 @@ class Instant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkRoute:
-    """The resolved way to a line's PBX."""
+    """The resolved way to a line's PBX. ``domain`` is its host, with the port where the settings name one; ``name``
+    whom its certificate has to speak for."""
 
     flow: Flow
     domain: str
+    name: str = ""
 
 
 class LayerWire:
@@ -712,9 +714,11 @@ class Switchboard:
         credentials = None
         if line.trunk.username:
             credentials = Credentials(username=line.trunk.username, password=line.trunk.password)
-        host, _, port = route.domain.partition(":")
-        uri = SipUri(user=number, host=host, port=int(port) if port.isdigit() else None)
-        return Route(uri=str(uri), flow=route.flow, domain=host, credentials=credentials)
+        domain = parse_uri(f"sip:{route.domain}")
+        if not isinstance(domain, SipUri):
+            return None
+        uri = SipUri(user=number, host=domain.host, port=domain.port)
+        return Route(uri=str(uri), flow=route.flow, domain=domain.host, credentials=credentials)
 
     def _from_trunk(self, flow: Flow) -> bool:
         """Whether a PBX of ours speaks. A desk phone may share its host, hence the port; a connection has any port."""

@@ -44,7 +44,7 @@ class BaresipAccount:
     auth_user: str | None = None
     expires_s: int = 0
     answer: Literal["manual", "auto"] = "manual"
-    transport: Literal["udp", "tcp"] = "udp"
+    transport: Literal["udp", "tcp", "tls"] = "udp"
     codecs: tuple[str, ...] = ("PCMA",)
 
     @property
