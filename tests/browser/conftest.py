@@ -39,7 +39,12 @@ class Watch:
     def over(self, page: Page) -> None:
         """Watch ``page`` from now on."""
         page.on("request", lambda request: self._requested(request.url))
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: (
+                self.errors.append(f"{message.text} {message.location}") if message.type == "error" else None
+            ),
+        )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _requested(self, url: str) -> None:

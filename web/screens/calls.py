@@ -77,7 +77,11 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
 
 @router.get("/calls/{call_id}/part/{part}")
 def call_part(request: Request, house: House, actor: Acting, call_id: str, part: str) -> HTMLResponse:
-    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript``."""
+    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript``; for ``work`` the
+    whole page anew once the call has a draft, which it gets when it is answered."""
+    if part == "work":
+        begun = any(entry.state == "draft" for entry in house.calls.dossier(actor, call_id).entries)
+        return HTMLResponse(status_code=204, headers={"HX-Refresh": "true"} if begun else {})
     if part not in ("head", "timeline", "transcription", "transcript"):
         return render(request, "parts/nothing.html", status=404)
     dossier = house.calls.dossier(actor, call_id)

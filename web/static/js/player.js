@@ -53,7 +53,7 @@
       height: 54,
       normalize: true,
       cursorColor: "#b02a37",
-      cspNonce: box.dataset.nonce,
+      cspNonce: document.body.dataset.nonce,
       splitChannels: [
         { waveColor: "#8fb0d6", progressColor: "#1c5fa8" },
         { waveColor: "#a9c8a5", progressColor: "#3b7a35" }
