@@ -14,7 +14,7 @@ from enum import StrEnum
 from duty.domain.calls import CallEventKind, Direction, Outcome, Purpose
 from duty.domain.happenings import Json
 from duty.domain.transcripts import Speaker
-from telephony import guard
+from telephony import guard, keeping
 from telephony.actions import (
     Action,
     Bridge,
@@ -33,6 +33,7 @@ from telephony.sip.message import Request, Response, make_response
 from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import parse_sdp
+from telephony.sip.session_timer import refused_interval
 
 
 class Phase(StrEnum):
@@ -59,6 +60,7 @@ _NEXT: dict[Phase, frozenset[Phase]] = {
 
 Handler = Callable[["Call", Leg, str, Request], None]
 
+PEER_VANISHED = "peer_vanished"
 TRY_AGAIN = (("Retry-After", "2"),)
 
 
@@ -91,6 +93,8 @@ class Call:
         self.desk: Leg | None = None
         self.answered = False
         self.abandoned: Abandoned | None = None
+        self.is_excepted: Callable[[guard.Attempt], bool] = lambda _attempt: False
+        self._let_through: set[guard.Attempt] = set()
         self._wire = wire
         self._addresses: MediaAddresses | None = None
 
@@ -171,6 +175,15 @@ class Call:
         """Leave a forward that others made for the book: the call is taken all the same."""
         self.record(CallEventKind.FORWARD_MARKED, way=attempt.way.value, target=attempt.target)
 
+    def forbidden(self, attempt: guard.Attempt | None) -> guard.Attempt | None:
+        """The attempt, unless an approved exception lets it pass, which the book says once a call."""
+        if attempt is None or not self.is_excepted(attempt):
+            return attempt
+        if attempt not in self._let_through:
+            self._let_through.add(attempt)
+            self.record(CallEventKind.FORWARD_ALLOWED, way=attempt.way.value, target=attempt.target)
+        return None
+
     def hear(self, leg: Leg) -> None:
         """Send ``leg`` its audio from now on."""
         if leg.target is not None:
@@ -239,6 +252,49 @@ class Call:
         if leg in (self.network, self.desk):
             self._break_off(leg, reason="no_ack")
 
+    # Whether the other ends are there
+
+    @property
+    def due(self) -> float | None:
+        """The next instant (monotonic s) at which ``wake`` has something to do."""
+        moments = [self.deadline, *(leg.session.due for leg in self._kept_legs() if leg.session is not None)]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def wake(self, now: float) -> None:
+        """Do what is due: the deadline, then the sessions."""
+        if self.deadline is not None and self.deadline <= now:
+            self.deadline = None
+            self.time_out(now)
+        for leg in self._kept_legs():
+            if not keeping.keep(leg, self._wire):
+                self._break_off(leg, reason=PEER_VANISHED)
+
+    def inquiry_answered(self, leg: Leg, response: Response) -> None:
+        """A response to what we asked within a dialog to see whether the peer is there."""
+        offered = leg.inquiry is not None and leg.inquiry.method == "INVITE"
+        if not keeping.answered(leg, self._wire, response):
+            self._break_off(leg, reason=PEER_VANISHED)
+        elif self.live and not leg.ended and offered and 200 <= response.status < 300 and response.body:
+            self._described_again(leg, response)
+
+    def inquiry_failed(self, leg: Leg) -> None:
+        """Nothing came back."""
+        leg.inquiry = None
+        if self.live and leg in (self.network, self.desk) and not leg.ended:
+            self._break_off(leg, reason=PEER_VANISHED)
+
+    def _described_again(self, leg: Leg, response: Response) -> None:
+        before = leg.target
+        try:
+            leg.accept(response)
+        except RemoteProtocolError:
+            return
+        if not self._refused_media(leg, before, response):
+            self._heard_anew(leg, before)
+
+    def _kept_legs(self) -> list[Leg]:
+        return [leg for leg in (self.network, self.desk) if leg is not None and not leg.ended] if self.live else []
+
     def _break_off(self, leg: Leg, *, reason: str) -> None:
         leg.bye(self._wire)
         other = self.other(leg)
@@ -306,10 +362,16 @@ class Call:
         if leg.negotiating and (request.body or request.method == "INVITE"):
             self._answer(transaction_id, request, 500, extra=TRY_AGAIN)  # RFC 3261 14.2, RFC 3311 5.2
             return
+        if leg.inquiry is not None and leg.inquiry.method == "INVITE" and (request.body or request.method == "INVITE"):
+            self._answer(transaction_id, request, 491)  # ours is on its way (RFC 3261 14.2)
+            return
+        if too_small := refused_interval(request):
+            self._answer(transaction_id, request, 422, extra=too_small)
+            return
         if not request.body:
             leg.awaits_answer = request.method == "INVITE"
             body = leg.offer_body() if leg.awaits_answer else b""
-            self._answer(transaction_id, request, 200, extra=(("Contact", leg.contact),), body=body)
+            self._agree(leg, transaction_id, request, body)
             return
         before = leg.target
         try:
@@ -321,9 +383,14 @@ class Call:
             self._answer(transaction_id, request, 488)
             return
         self._heard_anew(leg, before)
-        self._answer(transaction_id, request, 200, extra=(("Contact", leg.contact),), body=body)
+        self._agree(leg, transaction_id, request, body)
 
-    def _refused_media(self, leg: Leg, before: AudioTarget | None, request: Request) -> bool:
+    def _agree(self, leg: Leg, transaction_id: str, request: Request, body: bytes) -> None:
+        """200, by which the session is refreshed."""
+        timer = leg.session.answer(request, self._wire.now) if leg.session is not None else ()
+        self._answer(transaction_id, request, 200, extra=(("Contact", leg.contact), *timer), body=body)
+
+    def _refused_media(self, leg: Leg, before: AudioTarget | None, request: Request | Response) -> bool:
         """Whether the guard refuses the place for its audio that ``leg`` has just named; then the old one stands."""
         moved = self.moved(leg)
         if moved is None:
@@ -336,7 +403,7 @@ class Call:
         """The guard's word on where a desk phone now wants its audio; the network's side may move."""
         if leg.speaker is not Speaker.OFFICER or leg.target is None:
             return None
-        return guard.examine_media(leg.target.host, leg.hosts)
+        return self.forbidden(guard.examine_media(leg.target.host, leg.hosts))
 
     def _heard_anew(self, leg: Leg, before: AudioTarget | None) -> None:
         self.hear(leg)

@@ -30,6 +30,7 @@ class _Kept:
     call: Call
     servers: set[str] = field(default_factory=set)
     clients: set[str] = field(default_factory=set)
+    inquiries: set[str] = field(default_factory=set)
     dialogs: dict[DialogKey, Dialog] = field(default_factory=dict)
     armed: float | None = None
     ending: bool = False
@@ -42,6 +43,7 @@ class CallIndex:
         self._kept: dict[str, _Kept] = {}
         self._servers: dict[str, tuple[Call, Leg | None]] = {}
         self._clients: dict[str, tuple[Call, ClientLeg]] = {}
+        self._inquiries: dict[str, tuple[Call, Leg]] = {}
         self._dialogs: dict[DialogKey, tuple[Call, Leg]] = {}
         self._occupying: dict[str, set[str]] = {}
         self._waiting: dict[str, deque[InboundCall]] = {}
@@ -68,9 +70,10 @@ class CallIndex:
         if kept is None:
             return False
         self._index_legs(kept)
-        if call.deadline is not None and call.deadline != kept.armed:
-            kept.armed = call.deadline
-            heapq.heappush(self._deadlines, (call.deadline, call.call_id))
+        due = call.due
+        if due is not None and due != kept.armed:
+            kept.armed = due
+            heapq.heappush(self._deadlines, (due, call.call_id))
         if not call.live and not kept.ending:
             kept.ending = True
             heapq.heappush(self._endings, (now + KEEP_ENDED_S, call.call_id))
@@ -85,6 +88,8 @@ class CallIndex:
             self._servers.pop(transaction_id, None)
         for transaction_id in kept.clients:
             self._clients.pop(transaction_id, None)
+        for transaction_id in kept.inquiries:
+            self._inquiries.pop(transaction_id, None)
         for key in kept.dialogs:
             self._dialogs.pop(key, None)
         return kept.call
@@ -105,6 +110,11 @@ class CallIndex:
         """Whose INVITE of ours it is."""
         return self._clients.get(transaction_id)
 
+    def by_inquiry(self, transaction_id: str) -> tuple[Call, Leg] | None:
+        """Whose question within a dialog it is."""
+        found = self._inquiries.get(transaction_id)
+        return found if found is not None and found[1].inquiry_id == transaction_id else None
+
     def by_dialog(self, key: DialogKey) -> tuple[Call, Leg] | None:
         """Whose dialog it is."""
         return self._dialogs.get(key)
@@ -122,6 +132,17 @@ class CallIndex:
     def in_use(self, line: LineProfile) -> bool:
         """Whether anybody rings or talks on the line."""
         return bool(self._occupying.get(line.number))
+
+    def talks_to_caller(self, line: LineProfile, extension: str) -> bool:
+        """Whether a caller is connected to that phone of the line, held or not."""
+        talking = (self.get(call_id) for call_id in self._occupying.get(line.number, ()))
+        return any(
+            isinstance(call, InboundCall)
+            and call.phase is Phase.TALKING
+            and isinstance(call.desk, ClientLeg)
+            and call.desk.name == extension
+            for call in talking
+        )
 
     def is_waited_for(self, line: LineProfile) -> bool:
         """Whether callers queue for the line."""
@@ -152,7 +173,7 @@ class CallIndex:
             kept = self._kept.get(call_id)
             if kept is not None and kept.armed == deadline:
                 kept.armed = None
-                if kept.call.deadline == deadline:
+                if kept.call.due == deadline:
                     return kept.call
         return None
 
@@ -173,6 +194,10 @@ class CallIndex:
             if leg.transaction_id not in kept.clients:
                 kept.clients.add(leg.transaction_id)
                 self._clients[leg.transaction_id] = (call, leg)
+        for side in (call.network, call.desk):
+            if side is not None and side.inquiry is not None and side.inquiry_id not in kept.inquiries:
+                kept.inquiries.add(side.inquiry_id)
+                self._inquiries[side.inquiry_id] = (call, side)
         known = kept.dialogs.values()
         for each in (call.network, call.desk, *clients):
             if each is not None and each.dialog is not None and not any(each.dialog is dialog for dialog in known):

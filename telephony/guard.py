@@ -8,11 +8,13 @@ It decides and returns decisions; the call machine acts on them. A refusal never
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from unicodedata import normalize
 
+from duty.domain.exceptions import ForwardException
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.headers import parse_name_addr, split_list
 from telephony.sip.message import Request, Response
@@ -25,7 +27,10 @@ class Way(StrEnum):
     REFER = "refer"
     REPLACES = "replaces"
     MEDIA_MOVE = "media_move"
+    FORWARDING_SETUP = "forwarding_setup"
     FEATURE_CODE = "feature_code"
+    FOREIGN_REGISTRATION = "foreign_registration"
+    CONFERENCE = "conference"
     NETWORK_REDIRECT = "network_redirect"
     FORWARDED_181 = "forwarded_181"
     DIVERTED = "diverted"
@@ -34,12 +39,13 @@ class Way(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One row of the guard: where the way is defined, how it is noticed, and the SIP status it is answered
-    with (None where there is nothing to answer)."""
+    with (None where there is nothing to answer). ``exception``: whether an approved exception can let it pass."""
 
     way: Way
     source: str
     detection: str
     status: int | None
+    exception: bool = False
 
 
 TABLE: tuple[Rule, ...] = (
@@ -51,8 +57,33 @@ TABLE: tuple[Rule, ...] = (
         source="RFC 3264 8",
         detection="an offer or answer from the desk phone whose audio address is not the phone's own",
         status=488,
+        exception=True,
     ),
-    Rule(way=Way.FEATURE_CODE, source="carrier feature codes", detection="a forwarding code is dialled", status=403),
+    Rule(
+        way=Way.FORWARDING_SETUP,
+        source="RFC 6665, RFC 3903, RFC 3428, BroadWorks as-feature-event, RFC 6080",
+        detection="SUBSCRIBE, NOTIFY, PUBLISH or MESSAGE of a feature or profile event, or whose body sets up forwarding",
+        status=403,
+    ),
+    Rule(
+        way=Way.FEATURE_CODE,
+        source="carrier feature codes",
+        detection="a forwarding code is dialled",
+        status=403,
+        exception=True,
+    ),
+    Rule(
+        way=Way.FOREIGN_REGISTRATION,
+        source="RFC 3261 10.3",
+        detection="a phone's own password is used to REGISTER from outside its allowed networks (once an hour each)",
+        status=403,
+    ),
+    Rule(
+        way=Way.CONFERENCE,
+        source="RFC 4579, RFC 5359 2.10",
+        detection="INVITE to a third party from a desk phone that has a caller, held or not",
+        status=403,
+    ),
     Rule(
         way=Way.NETWORK_REDIRECT, source="RFC 3261 8.1.3.4", detection="3xx from the network to our call", status=None
     ),
@@ -65,8 +96,13 @@ TABLE: tuple[Rule, ...] = (
     ),
 )
 _STATUS = {rule.way: rule.status for rule in TABLE}
+_EXCEPTION = frozenset(rule.way for rule in TABLE if rule.exception)
 
 _OUTSIDE_LINE = re.compile(r"^\+?[0-9]{1,3}(?=[*#])")
+_SETUP_METHODS = frozenset({"SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE"})
+_SETUP_EVENTS = frozenset({"as-feature-event", "call-info", "ua-profile"})
+_SETUP_WORDS = ("setforwarding", "forwardto", "forwarddn", "callforward")
+_SETUP_TARGET = re.compile(r"forward(?:to|dn)\W*([^<>\"',;\s]{1,200})", re.IGNORECASE)
 _ARRIVAL_HEADERS = ("Diversion", "History-Info", "P-Served-User", "Diverted-By")
 
 
@@ -101,7 +137,26 @@ def examine_request(request: Request) -> Attempt | None:
         return attempt(Way.REFER, request.headers.get("Refer-To") or "")
     if request.method == "INVITE" and request.headers.get("Replaces") is not None:
         return attempt(Way.REPLACES, request.headers.get("Replaces") or "")
-    return None
+    return examine_setup(request)
+
+
+def examine_setup(request: Request) -> Attempt | None:
+    """A request by which a phone has a server forward its calls: by a feature or profile event (RFC 6665), or by what
+    its body says however it is spelt. The answer is the same everywhere, for nobody here keeps such states."""
+    if request.method not in _SETUP_METHODS:
+        return None
+    event = (request.headers.get("Event") or "").partition(";")[0].strip().lower()
+    body = request.body.decode("latin-1")
+    spelt = re.sub(r"[\x00\s_-]", "", body.lower())
+    if event not in _SETUP_EVENTS and not any(word in spelt for word in _SETUP_WORDS):
+        return None
+    target = _SETUP_TARGET.search(body)
+    return attempt(Way.FORWARDING_SETUP, target[1] if target else event)
+
+
+def excepted(found: Attempt, exceptions: Iterable[ForwardException], at: datetime) -> bool:
+    """Whether an approved exception in force at that instant lets the attempt pass."""
+    return found.way in _EXCEPTION and any(each.covers(found.way, found.target, at) for each in exceptions)
 
 
 def examine_media(host: str, allowed: Sequence[str]) -> Attempt | None:

@@ -22,6 +22,7 @@ from telephony.sip.message import Headers, Request, Response, make_response
 from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import SessionDescription, parse_sdp
+from telephony.sip.session_timer import SessionTimer
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 SDP_TYPE = "application/sdp"
@@ -29,7 +30,11 @@ AGENT = "dutyline"
 
 
 class Wire(Protocol):
-    """The transaction layer with the present instant already given."""
+    """The transaction layer with the present instant already given: ``now`` in monotonic s. ``session_s`` is how often
+    a session is to be refreshed."""
+
+    now: float
+    session_s: int
 
     def send_request(self, request: Request, flow: Flow) -> str:
         """Send a request; the id of its transaction."""
@@ -59,7 +64,8 @@ class Leg:
     """What both kinds of leg share once a dialog exists.
 
     ``tag`` is our tag in its dialog, ``local`` where its audio comes to us, ``hosts`` the addresses at which the guard
-    lets a desk phone have its audio.
+    lets a desk phone have its audio. ``inquiry`` is the request by which we ask now whether the peer is there,
+    ``described`` the session description that we sent last.
     """
 
     def __init__(
@@ -73,6 +79,11 @@ class Leg:
         self.ended = False
         self.hosts = hosts
         self.awaits_answer = False
+        self.session: SessionTimer | None = None
+        self.inquiry: Request | None = None
+        self.inquiry_id = ""
+        self.takes_update = False
+        self.described = b""
         self._tag = tag
         self._local = local
         self._session_id = int.from_bytes(sha256(tag.encode()).digest()[:4], "big")
@@ -93,6 +104,16 @@ class Leg:
             raise RemoteProtocolError(481, "Call/Transaction Does Not Exist")
         self.dialog.receive_request(request)
         self.flow = flow
+        self._read_allow(request)
+
+    def prove(self, wire: Wire, response: Response, asked: Request) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
+        """Our credentials for a request within the dialog that was challenged; empty where there are none, or they
+        were refused."""
+        return ()
+
+    def _read_allow(self, message: Request | Response) -> None:
+        if allowed := message.headers.get_all("Allow"):
+            self.takes_update = "UPDATE" in {method.strip() for value in allowed for method in value.split(",")}
 
     def bye(self, wire: Wire) -> None:
         """End the session; safe to call again."""
@@ -105,7 +126,7 @@ class Leg:
         """Our offer of audio at this leg's address."""
         self._version += 1
         host, port = self._local
-        return sdp.offer(
+        self.described = sdp.offer(
             host=host,
             port=port,
             codecs=codecs,
@@ -113,6 +134,7 @@ class Leg:
             version=self._version,
             direction=direction,
         ).serialize()
+        return self.described
 
     def answer_body(self, offer: SessionDescription) -> bytes:
         """Our answer to the peer's offer; its audio target is kept. Raises RemoteProtocolError (488)."""
@@ -121,7 +143,8 @@ class Leg:
         description, self.target = sdp.answer(
             offer, host=host, port=port, session_id=self._session_id, version=self._version
         )
-        return description.serialize()
+        self.described = description.serialize()
+        return self.described
 
     def accept(self, message: Request | Response) -> AudioTarget:
         """Where the peer's answer in ``message`` wants our audio; kept. Raises RemoteProtocolError (400, 415, 488)."""
@@ -175,7 +198,10 @@ class ServerLeg(Leg):
         """200 with our answer, or with our offer where the peer made none."""
         self.concluded = True
         self.awaits_answer = self.waits_for_answer
-        self._respond(wire, 200, self._answer or self.offer_body())
+        self.session = SessionTimer(wire.session_s)
+        self._read_allow(self.request)
+        agreed = self.session.answer(self.request, wire.now)
+        self._respond(wire, 200, self._answer or self.offer_body(), agreed)
 
     def refuse(
         self, wire: Wire, status: int, reason: str | None = None, *, extra: Iterable[tuple[str, str]] = ()
@@ -198,12 +224,12 @@ class ServerLeg(Leg):
         else:
             self.refuse(wire, status)
 
-    def _respond(self, wire: Wire, status: int, body: bytes) -> None:
+    def _respond(self, wire: Wire, status: int, body: bytes, extra: tuple[tuple[str, str], ...] = ()) -> None:
         response = make_response(
             self.request,
             status,
             to_tag=self._tag,
-            extra=[("Contact", self.contact), ("Allow", ALLOW)],
+            extra=[("Contact", self.contact), ("Allow", ALLOW), *extra],
             body=body,
             content_type=SDP_TYPE if body else None,
         )
@@ -239,6 +265,7 @@ class ClientLeg(Leg):
         self._uri, self._from, self._to = uri, from_, to
         self._credentials = credentials
         self._request: Request | None = None
+        self._accepted: Response | None = None
         self._authorized: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -253,6 +280,7 @@ class ClientLeg(Leg):
 
     def start(self, wire: Wire, codecs: Iterable[int] = (8, 0)) -> None:
         """Send the INVITE with our offer."""
+        self.session = SessionTimer(wire.session_s)
         self._request = Request(
             method="INVITE",
             uri=self._uri,
@@ -266,6 +294,7 @@ class ClientLeg(Leg):
                     ("Contact", self.contact),
                     ("Allow", ALLOW),
                     ("User-Agent", AGENT),
+                    *self.session.offer(),
                     ("Content-Type", SDP_TYPE),
                 ]
             ),
@@ -319,9 +348,13 @@ class ClientLeg(Leg):
         if response.status >= 200:
             self.status = response.status
             self.ended = response.status >= 300
+            self._accepted = response
+            self._read_allow(response)
 
     def acknowledge(self, wire: Wire) -> None:
-        """ACK the 2xx."""
+        """ACK the 2xx; the session runs from now on."""
+        if self.session is not None and self._accepted is not None:
+            self.session.answered(self._accepted, wire.now)
         if self.dialog is not None and self._request is not None:
             wire.send_ack(self.dialog.ack(self._request.cseq.number, extra=self._authorized), self.flow)
 
@@ -329,23 +362,38 @@ class ClientLeg(Leg):
         """Answer a 401/407 once by the same INVITE with our credentials; False where that is not possible."""
         if self._credentials is None or self._authorized or self._request is None or self.cancelled:
             return False
-        proxy = response.status == 407
-        values = response.headers.get_all("Proxy-Authenticate" if proxy else "WWW-Authenticate")
-        challenge = next((each for each in map(parse_challenge, values) if each.supported), None)
-        if challenge is None:
+        self._authorized = self.prove(wire, response, self._request)
+        if not self._authorized:
             return False
-        value = authorize(
-            challenge,
-            "INVITE",
-            self._request.uri,
-            self._credentials.username,
-            self._credentials.password,
-            wire.token(),
-            1,
-        )
-        self._authorized = (("Proxy-Authorization" if proxy else "Authorization", value),)
         headers = self._request.headers.with_value("CSeq", f"{self._request.cseq.number + 1} INVITE")
         self._request = self._request.replace(headers=headers.appended(*self._authorized[0]))
         self.status, self.ended, self.dialog = None, False, None
         self.transaction_id = wire.send_request(self._request, self.flow)
         return True
+
+    def retry_with_longer_session(self, wire: Wire, response: Response) -> bool:
+        """Answer a 422 by the same INVITE with the interval that the peer demands (RFC 4028 section 7.3); False where
+        that is not possible."""
+        if self.session is None or self._request is None or self.settled or self.cancelled:
+            return False
+        if not self.session.too_small(response):
+            return False
+        headers = self._request.headers.with_value("CSeq", f"{self._request.cseq.number + 1} INVITE")
+        for name, value in self.session.offer()[1:]:
+            headers = headers.with_value(name, value)
+        self._request = self._request.replace(headers=headers.without("Authorization").without("Proxy-Authorization"))
+        self._authorized, self.dialog = (), None
+        self.transaction_id = wire.send_request(self._request, self.flow)
+        return True
+
+    def prove(self, wire: Wire, response: Response, asked: Request) -> tuple[tuple[str, str], ...]:
+        """Our credentials for ``asked``, which ``response`` challenges; empty where there are none or they were
+        shown already."""
+        proxy = response.status == 407
+        values = response.headers.get_all("Proxy-Authenticate" if proxy else "WWW-Authenticate")
+        challenge = next((each for each in map(parse_challenge, values) if each.supported), None)
+        name = "Proxy-Authorization" if proxy else "Authorization"
+        if challenge is None or self._credentials is None or name in asked.headers:
+            return ()
+        user, password = self._credentials.username, self._credentials.password
+        return ((name, authorize(challenge, asked.method, asked.uri, user, password, wire.token(), 1)),)

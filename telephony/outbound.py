@@ -167,7 +167,9 @@ class OutboundCall(DiallingCall):
     ) -> None:
         super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
         self.transaction_id = transaction_id
-        self.invite, self._flow, self._extension = request, flow, extension
+        self.has_caller = False
+        """Whether the phone has a caller at the moment the call is opened."""
+        self.invite, self._flow, self.extension = request, flow, extension
 
     @property
     def desk_leg(self) -> ServerLeg:
@@ -193,7 +195,9 @@ class OutboundCall(DiallingCall):
         self.desk_leg.trying(self._wire)
         if self._forbidden(guard.examine_request(self.invite)):
             return
-        if self._forbidden(guard.examine_dialled(self._number, self.line.forwarding_codes)):
+        if self._forbidden(self.forbidden(guard.examine_dialled(self._number, self.line.forwarding_codes))):
+            return
+        if self.has_caller and self._forbidden(guard.attempt(guard.Way.CONFERENCE, self._number)):
             return
         try:
             self.desk_leg.read_offer()
@@ -250,7 +254,7 @@ class OutboundCall(DiallingCall):
     def far_answered(self) -> None:
         """Answer the desk phone."""
         self.desk_leg.answer(self._wire)
-        self.talk(extension=self._extension)
+        self.talk(extension=self.extension)
 
     def far_refused(self, status: int, reason: str) -> None:
         """Tell the desk phone."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from duty.domain.calls import CallEventKind, Outcome
+from duty.domain.calls import CallEventKind, Outcome, Purpose
+from duty.domain.exceptions import ForwardException
 from duty.domain.linechecks import Finding, Verdict
 from telephony import guard
 from telephony.actions import (
@@ -59,6 +61,9 @@ from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri, TelUri, Uri, parse_uri
 from telephony.spot_check import SpotCheckCall
 
+FOREIGN_AGAIN_S = 3600.0
+MAX_FOREIGN = 256
+"""Sources of foreign registrations that are told of within an hour."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -87,8 +92,9 @@ class TrunkRoute:
 class LayerWire:
     """The transaction layer at the present instant, as legs see it."""
 
-    def __init__(self, layer: TransactionLayer, token: Callable[[], str]) -> None:
+    def __init__(self, layer: TransactionLayer, token: Callable[[], str], session_s: int) -> None:
         self.now = 0.0
+        self.session_s = session_s
         self._layer = layer
         self.token = token
 
@@ -113,7 +119,7 @@ class Switchboard:
     """Lines, phones, trunks and the calls between them.
 
     ``accounts`` are the desk phones by extension. ``token`` gives 32 hex digits of chance, ``chance`` a number 0..1.
-    ``trunks`` are the resolved ways out by line number.
+    ``trunks`` are the resolved ways out by line number; ``session_s`` is how often a session is refreshed.
     """
 
     def __init__(
@@ -128,10 +134,11 @@ class Switchboard:
         chance: Callable[[], float],
         timers: Timers | None = None,
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+        session_s: int = 1800,
     ) -> None:
         self.layer = TransactionLayer(timers=timers, rng=token)
         self.registrar = Registrar(accounts, realm, Nonces(secret), algorithms=algorithms)
-        self._wire = LayerWire(self.layer, token)
+        self._wire = LayerWire(self.layer, token, session_s)
         self._lines = {line.number: line for line in lines}
         self._line_of = {extension: line for line in lines for extension in line.extensions}
         self._accounts, self._trunks = accounts, trunks
@@ -146,6 +153,8 @@ class Switchboard:
         self._register_of: dict[str, str] = {}
         self._probes: dict[int, ExpectedProbe] = {}
         self._spot_checks: dict[str, SpotCheckCall] = {}
+        self._exceptions: dict[str, tuple[ForwardException, ...]] = {}
+        self._foreign: dict[tuple[str, str], float] = {}
         self._actions: list[Action] = []
         self._now = Instant(monotonic=0.0, unix=0.0)
 
@@ -194,6 +203,8 @@ class Switchboard:
         call = self.calls.get(call_id)
         if call is None or not call.opening:
             return
+        if isinstance(call, OutboundCall):
+            call.has_caller = self.calls.talks_to_caller(call.line, call.extension)
         call.opened(addresses, now.monotonic)
         if isinstance(call, InboundCall) and call.live:
             call.admit(self._admission(call), self._phones(call.line), now.monotonic)
@@ -257,6 +268,17 @@ class Switchboard:
     def forbidden_number(self, line: LineProfile, number: str) -> bool:
         """Whether the console was asked to dial a forwarding code."""
         return guard.examine_dialled(number, line.forwarding_codes) is not None
+
+    def allow(self, exceptions: Iterable[ForwardException]) -> None:
+        """The approved exceptions from now on, instead of those before; each begins and ends by our own clock."""
+        found: dict[str, tuple[ForwardException, ...]] = {}
+        for each in exceptions:
+            found[each.line_number] = (*found.get(each.line_number, ()), each)
+        self._exceptions = found
+
+    def _is_excepted(self, line: LineProfile, attempt: guard.Attempt) -> bool:
+        at = datetime.fromtimestamp(self._now.unix, UTC)
+        return guard.excepted(attempt, self._exceptions.get(line.number, ()), at)
 
     # Checks
 
@@ -368,8 +390,7 @@ class Switchboard:
         self._at(now)
         self.layer.handle_timer(now.monotonic)
         while (call := self.calls.pop_timed_out(now.monotonic)) is not None:
-            call.deadline = None
-            call.time_out(now.monotonic)
+            call.wake(now.monotonic)
             self._settle(call)
         self.calls.forget_ended(now.monotonic)
         for change in self.registrar.expire(now.unix):
@@ -428,6 +449,9 @@ class Switchboard:
         request = event.request
         if request.to.tag is not None:
             self._in_dialog(event)
+        elif (setup := guard.examine_setup(request)) is not None:
+            self._report_outside(setup, event)
+            self._refuse(event, setup.status or 403)
         elif (refusal := inspect(request, methods=SERVED)) is not None:
             self._refuse(event, refusal.status, extra=refusal.headers)
         elif request.method == "INVITE":
@@ -459,10 +483,18 @@ class Switchboard:
             self._registrations[number].receive_response(event.response, self._now.monotonic)
             self._drive(number)
             return
+        asked = self.calls.by_inquiry(event.transaction_id)
+        if asked is not None:
+            asked[0].inquiry_answered(asked[1], event.response)
+            self._settle(asked[0])
+            return
         found = self.calls.by_client(event.transaction_id)
         if found is None:
             return
         call, leg = found
+        if leg.retry_with_longer_session(self._wire, event.response):
+            self._settle(call)
+            return
         if leg.is_surplus(event.response):
             leg.turn_away(self._wire, event.response)
             return
@@ -495,6 +527,11 @@ class Switchboard:
         if number is not None:
             self._registrations[number].transaction_failed(event.cause, self._now.monotonic)
             self._drive(number)
+            return
+        asked = self.calls.by_inquiry(event.transaction_id)
+        if asked is not None:
+            asked[0].inquiry_failed(asked[1])
+            self._settle(asked[0])
             return
         found = self.calls.by_client(event.transaction_id)
         if found is None:
@@ -599,6 +636,8 @@ class Switchboard:
         command_id: int | None = None,
     ) -> None:
         self.calls.add(call)
+        if call.purpose is Purpose.DUTY:
+            call.is_excepted = lambda attempt: self._is_excepted(call.line, attempt)
         if call.transaction_id:
             self.calls.expect(call, call.transaction_id)
         self._actions.append(
@@ -637,6 +676,8 @@ class Switchboard:
     def _registered(self, event: RequestReceived) -> None:
         outcome = self.registrar.receive(event.request, event.flow, self._now.unix)
         self._wire.respond(event.transaction_id, outcome.response)
+        if outcome.foreign and outcome.user is not None:
+            self._report_foreign(outcome.user, event)
         for user in {change.binding.user for change in outcome.changes}:
             self._report_phone(user, "")
 
@@ -756,8 +797,10 @@ class Switchboard:
         """Report a transfer that one of our phones, or our PBX, asks for outside any call. A stranger's is only
         refused: it moves nothing, and nobody shall ring the alarm from afar."""
         line = self._line_of_sender(event.flow)
-        if line is None:
-            return
+        if line is not None:
+            self._report(attempt, line, event)
+
+    def _report(self, attempt: guard.Attempt, line: LineProfile, event: RequestReceived) -> None:
         self._actions.append(
             ReportForward(
                 call_id=None,
@@ -768,6 +811,17 @@ class Switchboard:
                 raw=event.request.serialize(),
             )
         )
+
+    def _report_foreign(self, extension: str, event: RequestReceived) -> None:
+        """A phone's password is used where the phone may not be: told once an hour for each source."""
+        line, source = self._line_of.get(extension), event.flow.remote[0]
+        now = self._now.monotonic
+        self._foreign = {key: told for key, told in self._foreign.items() if now - told < FOREIGN_AGAIN_S}
+        if line is None or (extension, source) in self._foreign or len(self._foreign) >= MAX_FOREIGN:
+            return
+        self._foreign[extension, source] = now
+        target = ", ".join(str(contact.uri) for contact in event.request.contacts)[:200]
+        self._report(guard.attempt(guard.Way.FOREIGN_REGISTRATION, target or extension), line, event)
 
     def _line_of_sender(self, flow: Flow) -> LineProfile | None:
         host = flow.remote[0]

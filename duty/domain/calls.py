@@ -68,6 +68,7 @@ class CallEventKind(StrEnum):
     DTMF = "dtmf"
     FORWARD_BLOCKED = "forward_blocked"
     FORWARD_MARKED = "forward_marked"
+    FORWARD_ALLOWED = "forward_allowed"
     MEDIA_LOST = "media_lost"
     FAX_DETECTED = "fax_detected"
     ENDED = "ended"

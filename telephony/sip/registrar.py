@@ -25,12 +25,16 @@ from telephony.sip.uri import SipUri
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterOutcome:
     """What to answer and what has changed. ``user`` is whom the sender is or claims to be; ``doubt`` is for
-    the log."""
+    the log; ``foreign``: the proof was good, but the sender is outside the user's networks."""
 
     response: Response
     changes: tuple[Change, ...] = ()
     user: str | None = None
     doubt: Doubt | None = None
+    foreign: bool = False
+
+
+_FOREIGN = "Not from this network"
 
 
 class Registrar:
@@ -112,7 +116,8 @@ class Registrar:
             return RegisterOutcome(response=response, user=account.user, doubt=account.doubt)
         reason = _forbidden(request, account, flow)
         if reason is not None:
-            return RegisterOutcome(response=_response(request, 403, reason), user=account.user)
+            response = _response(request, 403, reason)
+            return RegisterOutcome(response=response, user=account.user, foreign=reason == _FOREIGN)
         return self._update(request, account, flow, now)
 
     def _update(self, request: Request, account: Account, flow: Flow, now: float) -> RegisterOutcome:
@@ -231,7 +236,7 @@ def _forbidden(request: Request, account: Account, flow: Flow) -> str | None:
     source = ip_address(flow.remote[0])
     source = getattr(source, "ipv4_mapped", None) or source  # what a dual-stack socket makes of IPv4
     if account.networks and not any(source in network for network in account.networks):
-        return "Not from this network"
+        return _FOREIGN
     return None
 
 

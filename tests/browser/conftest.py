@@ -47,6 +47,10 @@ class Watch:
         )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.errors.append(text)
+
     def _requested(self, url: str) -> None:
         if urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).hostname != "127.0.0.1":
             self.foreign.append(url)
