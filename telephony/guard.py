@@ -62,7 +62,7 @@ TABLE: tuple[Rule, ...] = (
     Rule(
         way=Way.FORWARDING_SETUP,
         source="RFC 6665, RFC 3903, RFC 3428, BroadWorks as-feature-event, RFC 6080",
-        detection="SUBSCRIBE, NOTIFY, PUBLISH or MESSAGE of a feature or profile event, or whose body sets up forwarding",
+        detection="SUBSCRIBE, NOTIFY, PUBLISH or MESSAGE of a feature or profile event, or with a body that forwards",
         status=403,
     ),
     Rule(

@@ -38,6 +38,8 @@ class Right(StrEnum):
     REVIEW_CALLS = "review_calls"
     ORDER_CHECK = "order_check"
     ACKNOWLEDGE_ALARM = "acknowledge_alarm"
+    ASK_EXCEPTION = "ask_exception"
+    APPROVE_EXCEPTION = "approve_exception"
     MANAGE_PEOPLE = "manage_people"
     SEE_AUDIT = "see_audit"
 
@@ -56,6 +58,7 @@ _DESK = frozenset(
         Right.SEE_DIRECTORY,
         Right.SEE_RESTRICTED,
         Right.ACKNOWLEDGE_ALARM,
+        Right.ASK_EXCEPTION,
     }
 )
 _REVIEW = frozenset(
@@ -71,9 +74,9 @@ _REVIEW = frozenset(
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
     Role.OFFICER: _DESK,
-    Role.LEADER: _DESK | {Right.EDIT_DIRECTORY, Right.REVIEW_CALLS, Right.ORDER_CHECK},
+    Role.LEADER: _DESK | {Right.EDIT_DIRECTORY, Right.REVIEW_CALLS, Right.ORDER_CHECK, Right.APPROVE_EXCEPTION},
     Role.SUPERVISOR: _REVIEW,
-    Role.HUB: _DESK | _REVIEW | {Right.EDIT_DIRECTORY},
+    Role.HUB: _DESK | _REVIEW | {Right.EDIT_DIRECTORY, Right.APPROVE_EXCEPTION},
     Role.ADMINISTRATOR: frozenset(
         {
             Right.SEE_DESK,
