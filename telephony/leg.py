@@ -31,10 +31,13 @@ AGENT = "dutyline"
 
 class Wire(Protocol):
     """The transaction layer with the present instant already given: ``now`` in monotonic s. ``session_s`` is how often
-    a session is to be refreshed."""
+    a session is to be refreshed, 0 for never."""
 
-    now: float
     session_s: int
+
+    @property
+    def now(self) -> float:
+        """The present instant, monotonic s."""
 
     def send_request(self, request: Request, flow: Flow) -> str:
         """Send a request; the id of its transaction."""
@@ -198,9 +201,9 @@ class ServerLeg(Leg):
         """200 with our answer, or with our offer where the peer made none."""
         self.concluded = True
         self.awaits_answer = self.waits_for_answer
-        self.session = SessionTimer(wire.session_s)
         self._read_allow(self.request)
-        agreed = self.session.answer(self.request, wire.now)
+        self.session = SessionTimer(wire.session_s) if wire.session_s else None
+        agreed = self.session.answer(self.request, wire.now) if self.session is not None else ()
         self._respond(wire, 200, self._answer or self.offer_body(), agreed)
 
     def refuse(
@@ -280,7 +283,7 @@ class ClientLeg(Leg):
 
     def start(self, wire: Wire, codecs: Iterable[int] = (8, 0)) -> None:
         """Send the INVITE with our offer."""
-        self.session = SessionTimer(wire.session_s)
+        self.session = SessionTimer(wire.session_s) if wire.session_s else None
         self._request = Request(
             method="INVITE",
             uri=self._uri,
@@ -294,7 +297,7 @@ class ClientLeg(Leg):
                     ("Contact", self.contact),
                     ("Allow", ALLOW),
                     ("User-Agent", AGENT),
-                    *self.session.offer(),
+                    *(self.session.offer() if self.session is not None else ()),
                     ("Content-Type", SDP_TYPE),
                 ]
             ),

@@ -182,6 +182,7 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         token=lambda: chance.token_hex(16),
         chance=random.random,
         algorithms=settings.sip.digest_algorithms,
+        session_s=settings.sip.session_seconds,
     )
     endpoint = Endpoint(
         switchboard=switchboard,

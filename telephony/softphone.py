@@ -239,6 +239,14 @@ class Softphone:
 
     # The wire, as the legs see it
 
+    session_s = 0
+    """Its calls are short: it keeps no session timers and says so."""
+
+    @property
+    def now(self) -> float:
+        """The present instant, monotonic s."""
+        return self._loop.time()
+
     def send_request(self, request: Request, flow: Flow) -> str:
         """Send a request; the id of its transaction."""
         transaction_id = self._layer.send_request(request, flow, self._loop.time())

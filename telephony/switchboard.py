@@ -56,6 +56,8 @@ from telephony.sip.layer import TransactionLayer
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.registrar import Registrar
 from telephony.sip.registration import Registration, RegistrationChanged
+from telephony.sip.session_timer import OPTION as TIMER
+from telephony.sip.session_timer import refused_interval
 from telephony.sip.target import contact_uri, same_host
 from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri, TelUri, Uri, parse_uri
@@ -69,6 +71,8 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 SERVED = frozenset(ALLOW.split(", ")) | {"REGISTER", "REFER"}
 """Methods that somebody here answers; REFER belongs to the guard."""
+EXTENSIONS = frozenset({TIMER})
+"""Option tags that a Require may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -452,7 +456,7 @@ class Switchboard:
         elif (setup := guard.examine_setup(request)) is not None:
             self._report_outside(setup, event)
             self._refuse(event, setup.status or 403)
-        elif (refusal := inspect(request, methods=SERVED)) is not None:
+        elif (refusal := inspect(request, methods=SERVED, extensions=EXTENSIONS)) is not None:
             self._refuse(event, refusal.status, extra=refusal.headers)
         elif request.method == "INVITE":
             self._invited(event)
@@ -548,9 +552,8 @@ class Switchboard:
             raise RemoteProtocolError(400, "Exactly one Contact expected")
         if self._closing:
             raise RemoteProtocolError(503, "Service Unavailable")
-        required = event.request.headers.get_all("Require")
-        if required:
-            self._refuse(event, 420, extra=[("Unsupported", option) for option in required])
+        if too_small := refused_interval(event.request):
+            self._refuse(event, 422, extra=too_small)
             return
         sender = event.request.from_.uri
         user = sender.user if isinstance(sender, SipUri) else None
