@@ -55,7 +55,8 @@ class Renderer:
 
 
 def render(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """Answer with a template; it knows the session, the request's nonce and where the event stream stands."""
+    """Answer with a template; it knows the session, the request's nonce and where the event stream stands. Only a whole
+    page asks for the standing exceptions, so that a fragment costs no look into the store."""
     renderer: Renderer = request.app.state.renderer
     session: SessionView | None = getattr(request.state, "session", None)
     base = {
@@ -65,6 +66,7 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         "nonce": request.state.nonce,
         "path": request.url.path,
         "now": request.app.state.services.clock(),
+        "standing_exceptions": request.app.state.services.exceptions.shown,
     }
     return HTMLResponse(renderer.text(template, **{**base, **context}), status_code=status)
 

@@ -14,6 +14,7 @@ from duty.services.callreview import CallReview
 from duty.services.captions import Captions
 from duty.services.commands import Commands
 from duty.services.directory import Directory
+from duty.services.exceptions import ForwardExceptions
 from duty.services.identification import Identification
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
@@ -37,6 +38,7 @@ class Services:
     captions: Captions
     commands: Commands
     directory: Directory
+    exceptions: ForwardExceptions
     identification: Identification
     linechecks: LineChecks
     lines: Lines
@@ -61,6 +63,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         captions=Captions(store),
         commands=Commands(store, clock),
         directory=Directory(store, clock, plan),
+        exceptions=ForwardExceptions(store, clock),
         identification=Identification(store),
         linechecks=LineChecks(store, clock),
         lines=Lines(store, clock),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from duty.domain.exceptions import ExceptionWay
 from duty.domain.linechecks import CheckKind, Finding, Verdict
 from duty.domain.rights import Right, Role
 from tests.web.conftest import SignIn
@@ -27,7 +29,25 @@ OPEN = {
     ("GET", "/healthz"),
     ("GET", "/api/v1/openapi.json"),
 }
-ANYONE_SIGNED_IN = {"/", "/session", "/password", "/sign-out", "/events", "/api/v1/session", "/api/v1/session/password"}
+ANYONE_SIGNED_IN = {
+    "/",
+    "/session",
+    "/password",
+    "/sign-out",
+    "/events",
+    "/lines/exceptions/banner",
+    "/api/v1/session",
+    "/api/v1/session/password",
+}
+    "/",
+    "/session",
+    "/password",
+    "/sign-out",
+    "/events",
+    "/lines/exceptions/banner",
+    "/api/v1/session",
+    "/api/v1/session/password",
+}
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -49,6 +69,7 @@ IDS = {
     "entry_id": "1",
     "alarm_id": "1",
     "check_id": "1",
+    "exception_id": "1",
     "pending_id": "1",
     "contact_id": "2",
     "part": "calls",
@@ -126,6 +147,9 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("POST", "/directory/{contact_id}/reveal"): Right.SEE_RESTRICTED,
     ("GET", "/review"): Right.REVIEW_CALLS,
     ("GET", "/lines"): Right.SEE_DESK,
+    ("POST", "/lines/exceptions"): Right.ASK_EXCEPTION,
+    ("POST", "/lines/exceptions/{exception_id}/approve"): Right.APPROVE_EXCEPTION,
+    ("POST", "/lines/exceptions/{exception_id}/revoke"): Right.ASK_EXCEPTION,
     ("GET", "/officers"): Right.MANAGE_PEOPLE,
     ("POST", "/officers"): Right.MANAGE_PEOPLE,
     ("POST", "/officers/{login}/reset"): Right.MANAGE_PEOPLE,
@@ -189,6 +213,7 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
     whole_call(room, CALL)
     missed_call(room, MISSED)
     failed_check(room)
+    asked_exception(room)
     client = sign_in(f"{role.value}1")
     rights = room.actor(f"{role.value}1").rights()
     for (method, path), right in NEEDS.items():
@@ -203,6 +228,20 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
         refused = answer.status_code in (403, 404)
         assert refused != allowed, (role, method, path, answer.status_code, answer.text[-300:])
         assert answer.status_code < 500, (role, method, path, answer.text)
+
+
+def asked_exception(room: Room) -> None:
+    """An exception to the ban on forwarding that waits for approval."""
+    now = room.clock()
+    room.services.exceptions.ask(
+        room.actor("officer1"),
+        LINE,
+        way=ExceptionWay.FEATURE_CODE,
+        target="*57*13900139000#",
+        reason="线路检修",
+        start=now,
+        end=now + timedelta(hours=1),
+    )
 
 
 def failed_check(room: Room) -> None:
