@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from duty.domain.calls import CallEventKind, CallHappening, LegQuality, NewCall, Purpose, RecordingFacts
+from duty.domain.exceptions import ForwardException
 from duty.domain.linechecks import Finding
 from duty.domain.transcripts import Speaker
 from duty.services.commands import DialCommand
@@ -140,6 +141,10 @@ class Endpoint:
             command_id=command.command_id, line_number=command.line_number, number=command.number, now=instant()
         )
         self._flush()
+
+    def allow(self, exceptions: Sequence[ForwardException]) -> None:
+        """The approved exceptions to the ban on forwarding, from now on."""
+        self._switchboard.allow(exceptions)
 
     def expect_probe(self, expected: ExpectedProbe) -> asyncio.Future[OurSide]:
         """A probe of ours will call; what we see of its call, when that is over or ``forget_probe`` is called."""

@@ -26,6 +26,7 @@ from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
+from duty.services.exceptions import ForwardExceptions
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
 from duty.services.pins import Pins
@@ -35,6 +36,7 @@ from telephony.batchstore import BatchStore
 from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
 from telephony.endpoint import Endpoint, facts_of
+from telephony.exceptionwatch import watch
 from telephony.line import LineProfile, TrunkProfile
 from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
 from telephony.listening import certificates, listens, own_address, route_to
@@ -97,6 +99,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     chores = [
         loop.create_task(_poll_commands(endpoint, commands)),
         loop.create_task(runner.run()),
+        loop.create_task(watch(ForwardExceptions(store, utc_now).approved, endpoint.allow)),
         loop.create_task(_watch_disk(settings, alarms)),
     ]
     if not tidied:
