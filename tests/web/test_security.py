@@ -39,15 +39,6 @@ ANYONE_SIGNED_IN = {
     "/api/v1/session",
     "/api/v1/session/password",
 }
-    "/",
-    "/session",
-    "/password",
-    "/sign-out",
-    "/events",
-    "/lines/exceptions/banner",
-    "/api/v1/session",
-    "/api/v1/session/password",
-}
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
