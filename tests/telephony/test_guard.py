@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +100,20 @@ def test_arrival() -> None:
     )
     assert [mark.target for mark in marks] == ["Diversion: sip:1@a", "Diversion: sip:2@a", "History-Info: no address <"]
     assert guard.examine_arrival(request("INVITE")) == ()
+
+
+DOC = Path(__file__).resolve().parents[2] / "docs/guard.md"
+
+
+def table_of_auditors() -> str:
+    rows = [
+        f"| `{rule.way}` | {rule.source} | {rule.detection} "
+        f"| {rule.status or '—'} | {'yes' if rule.exception else 'no'} |"
+        for rule in TABLE
+    ]
+    return "\n".join(["| Way | Source | Detection | Answer | Exception |", "|---|---|---|---|---|", *rows])
+
+
+def test_the_auditors_read_the_table_that_is_worked_by() -> None:
+    shown = DOC.read_text("utf-8").split("<!-- table -->\n\n")[1].split("\n\n<!-- end -->")[0]
+    assert shown == table_of_auditors()
