@@ -27,6 +27,7 @@ from telephony.actions import (
 )
 from telephony.leg import ALLOW, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire
 from telephony.line import LineProfile
+from telephony.sip import causes
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response, make_response
@@ -93,6 +94,8 @@ class Call:
         self.desk: Leg | None = None
         self.answered = False
         self.abandoned: Abandoned | None = None
+        self.cause = causes.UNKNOWN
+        self._cancel_reason = ""
         self.is_excepted: Callable[[guard.Attempt], bool] = lambda _attempt: False
         self._let_through: set[guard.Attempt] = set()
         self._wire = wire
@@ -204,9 +207,15 @@ class Call:
         self.enter(Phase.ENDED)
         self.deadline = None
         for leg in self.client_legs():
-            leg.cancel(self._wire)
-        self.record(CallEventKind.ENDED, outcome, reason=reason)
+            leg.cancel(self._wire, reason=self._cancel_reason)
+        self.record(CallEventKind.ENDED, outcome, reason=reason, **self.cause.data())
         self.actions.append(ReleaseMedia(call_id=self.call_id))
+
+    def note_cancel(self, reasons: tuple[str, ...]) -> None:
+        """The Reason fields of a CANCEL: for the book, and for the phones, which show no missed call where somebody
+        else has taken it."""
+        self.cause = causes.read_reasons(reasons) or causes.UNKNOWN
+        self._cancel_reason = reasons[0] if reasons else ""
 
     def hang_up(self, *, reason: str) -> None:
         """End the call from our side, whatever its phase: the service stops."""
@@ -296,7 +305,7 @@ class Call:
         return [leg for leg in (self.network, self.desk) if leg is not None and not leg.ended] if self.live else []
 
     def _break_off(self, leg: Leg, *, reason: str) -> None:
-        leg.bye(self._wire)
+        leg.bye(self._wire, reason=causes.VANISHED if reason == PEER_VANISHED else causes.NORMAL)
         other = self.other(leg)
         if other is not None:
             other.drop(self._wire, status=480)
@@ -351,6 +360,7 @@ class Call:
         if leg not in (self.network, self.desk):
             return  # a phone that rang along, or answered too late: the call is not its to end
         leg.ended = True
+        self.cause = causes.read_reasons(request.headers.get_all("Reason")) or causes.UNKNOWN
         other = self.other(leg)
         if other is not None:
             other.drop(self._wire, status=480)

@@ -17,6 +17,7 @@ from telephony.actions import Announce, MediaAddresses
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
+from telephony.sip.causes import ELSEWHERE, NORMAL
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
@@ -190,7 +191,7 @@ class InboundCall(Call):
     def _answered(self, leg: ClientLeg, response: Response, now: float) -> None:
         leg.acknowledge(self._wire)
         if self.phase is not Phase.RINGING:
-            leg.bye(self._wire)
+            leg.bye(self._wire, reason=ELSEWHERE if self.answered else NORMAL)
             return
         try:
             leg.accept(response)
@@ -205,7 +206,7 @@ class InboundCall(Call):
         self.desk = leg
         for other in self._desks:
             if other is not leg:
-                other.cancel(self._wire)
+                other.cancel(self._wire, reason=ELSEWHERE)
         self.hear(leg)
         self.caller_leg.answer(self._wire)
         self.talk(extension=leg.name)
@@ -222,7 +223,7 @@ class InboundCall(Call):
     def _declined(self, leg: ClientLeg, status: int, now: float) -> None:
         if self.phase is not Phase.RINGING:
             return
-        self.record(CallEventKind.LEG_FAILED, extension=leg.name, status=status)
+        self.record(CallEventKind.LEG_FAILED, None, extension=leg.name, status=status, **leg.cause(status).data())
         self._statuses.append(status)
         if len(self._statuses) == len(self._desks):
             self._conclude(_ending(self._statuses), reason=f"phone_{self._statuses[-1]}", now=now)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from duty.domain.transcripts import Speaker
-from telephony.sip import sdp
+from telephony.sip import causes, sdp
 from telephony.sip.dialog import Dialog
 from telephony.sip.digest import authorize, parse_challenge
 from telephony.sip.errors import RemoteProtocolError
@@ -48,8 +48,8 @@ class Wire(Protocol):
     def send_ack(self, ack: Request, flow: Flow) -> None:
         """Acknowledge a 2xx."""
 
-    def cancel(self, client_transaction_id: str) -> None:
-        """Cancel an INVITE of ours."""
+    def cancel(self, client_transaction_id: str, *, reason: str = "") -> None:
+        """Cancel an INVITE of ours, with ``reason`` as the Reason of the CANCEL."""
 
     def token(self) -> str:
         """An unguessable token for tags, Call-IDs and client nonces."""
@@ -118,12 +118,12 @@ class Leg:
         if allowed := message.headers.get_all("Allow"):
             self.takes_update = "UPDATE" in {method.strip() for value in allowed for method in value.split(",")}
 
-    def bye(self, wire: Wire) -> None:
-        """End the session; safe to call again."""
+    def bye(self, wire: Wire, *, reason: str = causes.NORMAL) -> None:
+        """End the session, with ``reason`` as Reason (RFC 3326); safe to call again."""
         if self.dialog is None or self.ended:
             return
         self.ended = True
-        wire.send_request(self.dialog.request("BYE"), self.flow)
+        wire.send_request(self.dialog.request("BYE", extra=(("Reason", reason),)), self.flow)
 
     def offer_body(self, codecs: Iterable[int] = (8, 0), *, direction: sdp.Direction = "sendrecv") -> bytes:
         """Our offer of audio at this leg's address."""
@@ -305,11 +305,17 @@ class ClientLeg(Leg):
         )
         self.transaction_id = wire.send_request(self._request, self.flow)
 
-    def cancel(self, wire: Wire) -> None:
+    def cause(self, status: int) -> causes.Cause:
+        """Why the INVITE failed with ``status``: what the peer says, else what the status stands for."""
+        final = self._accepted
+        said = None if final is None or final.status < 300 else causes.read_reasons(final.headers.get_all("Reason"))
+        return said or causes.of_status(status)
+
+    def cancel(self, wire: Wire, *, reason: str = "") -> None:
         """Stop ringing; safe to call again and after the answer."""
         if not self.settled and not self.cancelled and self.transaction_id:
             self.cancelled = True
-            wire.cancel(self.transaction_id)
+            wire.cancel(self.transaction_id, reason=reason)
 
     @property
     def negotiating(self) -> bool:

@@ -15,6 +15,7 @@ from telephony.actions import Bridge, MediaAddresses, PlayRingback
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
+from telephony.sip.causes import ELSEWHERE
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
@@ -101,6 +102,7 @@ class DiallingCall(Call):
         elif response.status < 300:
             self._far_answered(leg, response)
         else:
+            self.cause = leg.cause(response.status)
             self.far_refused(_towards_desk(response.status), f"network_{response.status}")
 
     def _examine(self, response: Response, flow: Flow) -> None:
@@ -373,7 +375,7 @@ class CallBack(DiallingCall):
         self.desk = leg
         for other in self._desks:
             if other is not leg:
-                other.cancel(self._wire)
+                other.cancel(self._wire, reason=ELSEWHERE)
         self.hear(leg)
         self.actions.append(PlayRingback(call_id=self.call_id, speaker=Speaker.OFFICER))
         self.enter(Phase.DIALLING)

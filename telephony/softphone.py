@@ -264,9 +264,9 @@ class Softphone:
         self._layer.send_ack(ack, flow, self._loop.time())
         self._send()
 
-    def cancel(self, client_transaction_id: str) -> None:
+    def cancel(self, client_transaction_id: str, *, reason: str = "") -> None:
         """Cancel an INVITE of ours."""
-        self._layer.cancel(client_transaction_id, self._loop.time())
+        self._layer.cancel(client_transaction_id, self._loop.time(), reason=reason)
         self._send()
 
     def token(self) -> str:

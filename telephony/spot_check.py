@@ -19,6 +19,7 @@ from telephony.call import Call, Phase
 from telephony.leg import ClientLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
 from telephony.prompts import PIN_AGAIN, PIN_ASKED, PIN_RIGHT, PIN_WRONG
+from telephony.sip.causes import ELSEWHERE
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
@@ -149,7 +150,7 @@ class SpotCheckCall(Call):
         self.desk, self._answered_at = leg, now
         for other in self._desks:
             if other is not leg:
-                other.cancel(self._wire)
+                other.cancel(self._wire, reason=ELSEWHERE)
         self.hear(leg)
         self.enter(Phase.TALKING)
         self.answered = True
@@ -160,7 +161,7 @@ class SpotCheckCall(Call):
         self._statuses.append(f"{leg.name}:{status}")
         if self.phase is not Phase.RINGING:
             return
-        self.record(CallEventKind.LEG_FAILED, extension=leg.name, status=status)
+        self.record(CallEventKind.LEG_FAILED, None, extension=leg.name, status=status, **leg.cause(status).data())
         if not all(each.settled for each in self._desks):
             return
         found = [each.status or 0 for each in self._desks]

@@ -114,9 +114,9 @@ class LayerWire:
         """Acknowledge a 2xx."""
         self._layer.send_ack(ack, flow, self.now)
 
-    def cancel(self, client_transaction_id: str) -> None:
+    def cancel(self, client_transaction_id: str, *, reason: str = "") -> None:
         """Cancel an INVITE of ours."""
-        self._layer.cancel(client_transaction_id, self.now)
+        self._layer.cancel(client_transaction_id, self.now, reason=reason)
 
 
 class Switchboard:
@@ -441,7 +441,7 @@ class Switchboard:
         elif isinstance(event, ResponseReceived):
             self._responded(event)
         elif isinstance(event, CancelReceived):
-            self._gave_up(event.transaction_id)
+            self._gave_up(event.transaction_id, event.reasons)
         elif isinstance(event, AckReceived):
             self._acknowledged(event)
         elif isinstance(event, AckMissing):
@@ -508,9 +508,10 @@ class Switchboard:
             call.leg_failed(leg, self._now.monotonic)
         self._settle(call)
 
-    def _gave_up(self, transaction_id: str) -> None:
+    def _gave_up(self, transaction_id: str, reasons: tuple[str, ...] = ()) -> None:
         found = self.calls.by_server(transaction_id)
         if found is not None and transaction_id == found[0].transaction_id:
+            found[0].note_cancel(reasons)
             found[0].cancelled(self._now.monotonic)
             self._settle(found[0])
 

@@ -87,6 +87,8 @@ def reason(t: Catalogue, code: str) -> str:
     head, _, rest = code.partition(":")
     if head.startswith("phone_") and head[6:].isdigit():
         return t("reason_phone", status=head[6:])
+    if head.startswith("network_") and head[8:].isdigit():
+        return t("reason_network", status=head[8:])
     if head.startswith("forward_"):
         return t("reason_forward", way=t.known(f"way.{head[8:]}", head[8:]))
     shown = t.known(f"reason.{head}", head)
@@ -95,6 +97,8 @@ def reason(t: Catalogue, code: str) -> str:
 
 def _detail(t: Catalogue, name: str, value: Any) -> str:
     shown = str(value)
+    if name == "cause" and (known := t.known(f"cause.{value}", "")):
+        return known
     if name == "way":
         shown = t.known(f"way.{value}", shown)
     elif name == "reason":

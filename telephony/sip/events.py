@@ -36,9 +36,11 @@ class CancelReceived:
     """The INVITE ``transaction_id`` is to be answered 487; its CANCEL is already answered 200 (RFC 3261 9.2).
 
     A final response may have been given between the arrival and this event; then there is nothing to do.
+    ``reasons`` are its Reason fields (RFC 3326).
     """
 
     transaction_id: str
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,8 +164,8 @@ class TransactionLayer:
         elif isinstance(transaction, Server):
             self._respond(transaction, response, now)
 
-    def cancel(self, client_transaction_id: str, now: float) -> None:
-        """Cancel an INVITE of ours; the CANCEL waits for the first provisional (RFC 3261 9.1).
+    def cancel(self, client_transaction_id: str, now: float, *, reason: str = "") -> None:
+        """Cancel an INVITE of ours; the CANCEL waits for the first provisional (RFC 3261 9.1) and carries ``reason``.
 
         The INVITE's own response still comes as an event: 487, or a 2xx that crossed. Nothing happens where
         the final response is there already. Raises LocalProtocolError for anything but an INVITE that we
@@ -173,6 +173,8 @@ class TransactionLayer:
         """
         transaction = self._live.get(client_transaction_id, "c")
         if transaction is not None:
+            if isinstance(transaction, Client):
+                transaction.reason = reason
             self._step(transaction, Input.CANCEL, now)
 
     # What is to be done outside
@@ -211,7 +213,7 @@ class TransactionLayer:
         request = with_own_via(bare, flow, client.request.via.branch or "")
         self._start_client(request, flow, now, own=client.own, identity=client.id)
         if cancelled:
-            self.cancel(client.id, now)
+            self.cancel(client.id, now, reason=client.reason)
 
     def _start_client(
         self,
@@ -307,6 +309,7 @@ class TransactionLayer:
             self._answer_ourselves(request, key, flow, 481, now)
             return
         self._answer_ourselves(request, key, flow, 200, now, to_tag=invite.to_tag)
+        invite.cancel_reasons = request.headers.get_all("Reason")
         self._step(invite, Input.RECEIVED_CANCEL, now)
 
     def _start_server(self, request: Request, key: ServerKey, flow: Flow, now: float, *, own: bool) -> Server:
@@ -384,9 +387,11 @@ class TransactionLayer:
                     if transaction.packet is not None:
                         self._packets.append((transaction.packet, transaction.flow))
                 case Action.SEND_CANCEL if isinstance(transaction, Client):
-                    self._start_client(cancel_request(transaction.request), transaction.flow, now, own=True)
-                case Action.TELL_CANCEL:
-                    self._tell(transaction, CancelReceived(transaction_id=transaction.id))
+                    cancel = cancel_request(transaction.request, transaction.reason)
+                    self._start_client(cancel, transaction.flow, now, own=True)
+                case Action.TELL_CANCEL if isinstance(transaction, Server):
+                    reasons = transaction.cancel_reasons
+                    self._tell(transaction, CancelReceived(transaction_id=transaction.id, reasons=reasons))
                 case Action.REPORT_ACK_MISSING:
                     self._tell(transaction, AckMissing(transaction_id=transaction.id))
                 case Action.REPORT_TIMEOUT:

@@ -31,6 +31,7 @@ class Client:
     invite_key: InviteKey | None
     own: bool
     fallback: Flow | None = None
+    reason: str = ""  # of its CANCEL
     acks: dict[str | None, tuple[bytes, Flow] | None] = field(default_factory=dict)  # by To tag of the 2xx
 
 
@@ -48,6 +49,7 @@ class Server:
     own: bool
     to_tag: str | None
     ack_key: AckKey | None = None
+    cancel_reasons: tuple[str, ...] = ()
 
 
 Transaction = Client | Server

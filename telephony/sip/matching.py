@@ -102,9 +102,10 @@ def failure_ack(invite: Request, response: Response) -> Request:
     return _same_hop(invite, "ACK", to)
 
 
-def cancel_request(invite: Request) -> Request:
-    """The CANCEL of ``invite`` as it was sent (RFC 3261 9.1)."""
-    return _same_hop(invite, "CANCEL", invite.headers.get("To") or "")
+def cancel_request(invite: Request, reason: str = "") -> Request:
+    """The CANCEL of ``invite`` as it was sent (RFC 3261 9.1), with ``reason`` as its Reason."""
+    cancel = _same_hop(invite, "CANCEL", invite.headers.get("To") or "")
+    return cancel.replace(headers=cancel.headers.appended("Reason", reason)) if reason else cancel
 
 
 def _same_hop(invite: Request, method: str, to: str) -> Request:

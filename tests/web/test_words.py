@@ -53,6 +53,12 @@ def test_a_happening_in_a_sentence() -> None:
     assert words.happening(T, "never_heard_of", {}) == "never_heard_of"
 
 
+@pytest.mark.parametrize(("cause", "shown"), [(1, "空号"), (17, "对方忙"), (27, "对方线路故障"), (999, "原因码 999")])
+def test_a_cause_in_words_an_officer_understands(cause: int, shown: str) -> None:
+    said = words.happening(T, "ended", {"reason": "network_404", "cause": cause})
+    assert said == f"通话结束（{shown}，网络侧未接通（SIP 404））"
+
+
 @given(
     st.text(max_size=30),
     st.lists(st.tuples(st.text(max_size=4), st.floats(0, 9), st.floats(0, 9), st.just(1.0)), max_size=8),
