@@ -118,6 +118,7 @@ class SipSettings(_Section):
     realm: str
     digest_algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = Field(min_length=1)
     session_seconds: int = Field(ge=90, le=86_400)
+    allowed_networks: tuple[Network, ...]
     rtp_first_port: int = Field(ge=1024, le=65535)
     rtp_last_port: int = Field(ge=1024, le=65535)
     listen: tuple[ListenSettings, ...]

@@ -157,6 +157,15 @@ class ReportComponent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAttack:
+    """Alarm: ``source`` was refused ``failures`` times and gets no answer for ``seconds``."""
+
+    source: str
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinishCommand:
     """A command of the console ended without becoming a call."""
 
@@ -179,5 +188,6 @@ Action = (
     | StopPlaying
     | ReleaseMedia
     | ReportComponent
+    | ReportAttack
     | FinishCommand
 )

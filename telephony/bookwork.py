@@ -10,8 +10,9 @@ from typing import get_args
 from pydantic import TypeAdapter
 
 from duty.domain.calls import CallHappening, LegQuality, NewCall, RecordingFacts
-from duty.domain.happenings import Json
+from duty.domain.happenings import AlarmKind, Json, Severity
 from duty.domain.linechecks import Finding
+from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
 from duty.services.linechecks import LineChecks
@@ -69,6 +70,15 @@ class WriteCommandEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteAttack:
+    """A source was shut out after too many refused requests."""
+
+    source: str
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteCheckEnd:
     """A line check or spot check has its verdict."""
 
@@ -86,6 +96,7 @@ BookWork = (
     | WriteNoRecording
     | WriteComponent
     | WriteCommandEnd
+    | WriteAttack
     | WriteCheckEnd
 )
 
@@ -131,10 +142,11 @@ class BookWriter:
         lines: Lines,
         commands: Commands,
         checks: LineChecks,
+        alarms: Alarms,
     ) -> None:
         self._store = store
         self._calls, self._recordings, self._lines, self._commands = calls, recordings, lines, commands
-        self._checks = checks
+        self._checks, self._alarms = checks, alarms
 
     def write_all(self, works: Sequence[BookWork]) -> None:
         """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises."""
@@ -176,5 +188,13 @@ class BookWriter:
                 )
             case WriteCommandEnd():
                 self._commands.finish(work.command_id, result=work.result)
+            case WriteAttack():
+                self._alarms.report(
+                    AlarmKind.SIP_ATTACK,
+                    Severity.WARNING,
+                    subject=work.source,
+                    failures=work.failures,
+                    seconds=work.seconds,
+                )
             case WriteCheckEnd():
                 self._checks.finish(work.check_id, work.finding, at=work.at)

@@ -32,6 +32,7 @@ from telephony.actions import (
     ProbeEnded,
     Record,
     ReleaseMedia,
+    ReportAttack,
     ReportComponent,
     ReportForward,
     SetRemote,
@@ -40,7 +41,7 @@ from telephony.actions import (
     StopPlaying,
 )
 from telephony.bookkeeper import Bookkeeper
-from telephony.bookwork import WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
+from telephony.bookwork import WriteAttack, WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
 from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
 from telephony.media_session import MediaSession
@@ -88,7 +89,7 @@ class Endpoint:
         self._book = book
         self._root = recordings_root
         self._prompts = prompts
-        self.sockets = Sockets(listen=listen, tls=tls, receive=self._receive, lost=self._lost)
+        self.sockets = Sockets(listen=listen, tls=tls, receive=self._receive, lost=self._lost, welcomes=self._welcomes)
         self._sessions: dict[str, MediaSession] = {}
         self._playing: dict[str, list[Playback]] = {}
         self._talking: set[str] = set()
@@ -114,6 +115,7 @@ class Endpoint:
             StopPlaying: self._stop_playing,
             ReleaseMedia: self._release_media,
             ReportComponent: self._report_component,
+            ReportAttack: self._report_attack,
             FinishCommand: self._finish_command,
         }
 
@@ -172,8 +174,11 @@ class Endpoint:
     # Into the switchboard
 
     def _receive(self, data: bytes, flow: Flow) -> None:
-        self._switchboard.receive(data, flow, instant())
-        self._flush()
+        if self._switchboard.receive(data, flow, instant()):
+            self._flush()
+
+    def _welcomes(self, host: str) -> bool:
+        return self._switchboard.admission.welcomes(host, time.monotonic())
 
     def _lost(self, flow: Flow) -> None:
         self._switchboard.transport_failed(flow, instant())
@@ -405,6 +410,10 @@ class Endpoint:
                 bindings=None if action.bindings is None else list(action.bindings),
             )
         )
+
+    def _report_attack(self, action: ReportAttack) -> None:
+        _log.warning("%s is not answered for %d s", action.source, action.seconds)
+        self._book.write(WriteAttack(source=action.source, failures=action.failures, seconds=action.seconds))
 
     def _finish_command(self, action: FinishCommand) -> None:
         self._book.write(WriteCommandEnd(command_id=action.command_id, result=action.result))

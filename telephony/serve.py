@@ -75,7 +75,9 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     lines, commands = Lines(store, utc_now), Commands(store, utc_now)
     alarms = Alarms(store, utc_now)
     checks, pins = LineChecks(store, utc_now), Pins(store, utc_now)
-    writer = BookWriter(store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks)
+    writer = BookWriter(
+        store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks, alarms=alarms
+    )
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)
     )
@@ -185,6 +187,8 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         token=lambda: chance.token_hex(16),
         chance=random.random,
         algorithms=settings.sip.digest_algorithms,
+        allowed_networks=settings.sip.allowed_networks,
+        scanners=_shipped("scanners")["agents"],
         session_s=settings.sip.session_seconds,
     )
     endpoint = Endpoint(
@@ -248,7 +252,7 @@ def _probe_route(line: LineSettings) -> ProbeRoute:
 
 def profile(line: LineSettings) -> LineProfile:
     """A line's settings as telephony's values, with the shipped forwarding codes."""
-    codes = tomllib.loads(resources.files("config").joinpath("forwarding_codes.toml").read_text("utf-8"))
+    codes = _shipped("forwarding_codes")
     trunk = None
     if line.trunk is not None:
         trunk = TrunkProfile(
@@ -269,6 +273,11 @@ def profile(line: LineSettings) -> LineProfile:
         trunk=trunk,
         forwarding_codes=(*codes["codes"], *line.forwarding_codes),
     )
+
+
+def _shipped(name: str) -> dict[str, list[str]]:
+    """A list that comes with the program."""
+    return tomllib.loads(resources.files("config").joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 def _accounts(settings: Settings, secrets: Secrets) -> dict[str, Account]:

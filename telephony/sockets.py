@@ -44,9 +44,9 @@ class Sockets:
     """Opens and owns the sockets.
 
     Either ``listen``, or ``host`` and ``port`` for UDP and TCP at one address. ``receive`` takes each message and its
-    flow, ``lost`` a flow by which nothing can be sent. Of several addresses of one transport and family, the first is
-    the one that outgoing requests leave by. Raises ValueError for TLS without ``tls`` and for two addresses that look
-    the same from outside.
+    flow, ``lost`` a flow by which nothing can be sent; ``welcomes`` says whether a host may connect. Of several
+    addresses of one transport and family, the first is the one that outgoing requests leave by. Raises ValueError for
+    TLS without ``tls`` and for two addresses that look the same from outside.
     """
 
     def __init__(
@@ -60,13 +60,14 @@ class Sockets:
         listen: Sequence[Listen | tuple[Transport, str, int]] = (),
         tls: TlsSettings | None = None,
         limits: StreamLimits | None = None,
+        welcomes: Callable[[str], bool] = lambda _host: True,
     ) -> None:
         given = [Listen(*entry) for entry in listen] or _both(host, port, advertised_host)
         if tls is None and any(entry.transport == "TLS" for entry in given):
             raise ValueError("listening by TLS needs a certificate")
         self._listen = given
         self._tls = None if tls is None else Tls(tls)
-        self._receive, self._lost = receive, lost
+        self._receive, self._lost, self._welcomes = receive, lost, welcomes
         self.connections = Connections(receive=receive, lost=lost, limits=limits or StreamLimits(), tls=self._tls)
         self._datagrams: dict[Address, DatagramSocket] = {}
         self._bound: dict[tuple[Transport, Address], Listen] = {}
@@ -194,6 +195,9 @@ class Sockets:
                 if error.errno in _NO_ROOM:
                     _log.error("no connection can be accepted: %s", error)
                     await asyncio.sleep(_NO_ROOM_PAUSE_S)
+                continue
+            if not self._welcomes(remote[0]):
+                opened.close()
                 continue
             self.connections.accept(opened, Flow(transport=transport, remote=(remote[0], remote[1]), local=local))
 

@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from duty.domain.calls import CallEventKind, Outcome, Purpose
 from duty.domain.exceptions import ForwardException
 from duty.domain.linechecks import Finding, Verdict
-from telephony import guard
+from telephony import admission, guard
 from telephony.actions import (
     Action,
     FinishCommand,
@@ -23,6 +23,7 @@ from telephony.actions import (
     OpenCall,
     ProbeEnded,
     Record,
+    ReportAttack,
     ReportComponent,
     ReportForward,
     SpotCheckEnded,
@@ -31,7 +32,7 @@ from telephony.call import Call, Phase
 from telephony.callindex import CallIndex
 from telephony.inbound import Admission, InboundCall
 from telephony.leg import ALLOW, Credentials
-from telephony.line import LineProfile, PhoneTarget, within
+from telephony.line import LineProfile, Network, PhoneTarget, within
 from telephony.outbound import CallBack, OutboundCall, Route
 from telephony.probe_call import ExpectedProbe, ProbeCall
 from telephony.probe_evidence import OurSide
@@ -45,6 +46,7 @@ from telephony.sip.events import (
     AckReceived,
     CancelReceived,
     Event,
+    MalformedReceived,
     RequestReceived,
     ResponseReceived,
     TransactionFailed,
@@ -124,6 +126,7 @@ class Switchboard:
 
     ``accounts`` are the desk phones by extension. ``token`` gives 32 hex digits of chance, ``chance`` a number 0..1.
     ``trunks`` are the resolved ways out by line number; ``session_s`` is how often a session is refreshed.
+    ``allowed_networks`` and ``scanners`` are admission's.
     """
 
     def __init__(
@@ -139,6 +142,8 @@ class Switchboard:
         timers: Timers | None = None,
         algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         session_s: int = 1800,
+        allowed_networks: Sequence[Network] = (),
+        scanners: Iterable[str] = (),
     ) -> None:
         self.layer = TransactionLayer(timers=timers, rng=token)
         self.registrar = Registrar(accounts, realm, Nonces(secret), algorithms=algorithms)
@@ -150,11 +155,18 @@ class Switchboard:
         self._trunk_hosts: dict[str, set[int]] = {}
         for route in trunks.values():
             self._trunk_hosts.setdefault(route.flow.remote[0], set()).add(route.flow.remote[1])
+        known = {
+            *self._trunk_peers,
+            *(ip_network(host.partition("%")[0]) for host in self._trunk_hosts),
+            *(network for account in accounts.values() for network in account.networks),
+        }
+        self.admission = admission.Admission(allowed=allowed_networks, known=tuple(known), scanners=scanners)
         self._token, self._chance = token, chance
         self.calls = CallIndex()
         self._closing = False
         self._registrations: dict[str, Registration] = {}
         self._register_of: dict[str, str] = {}
+        self._hosts_of: dict[str, set[str]] = {}
         self._probes: dict[int, ExpectedProbe] = {}
         self._spot_checks: dict[str, SpotCheckCall] = {}
         self._exceptions: dict[str, tuple[ForwardException, ...]] = {}
@@ -186,11 +198,15 @@ class Switchboard:
 
     # What arrives
 
-    def receive(self, data: bytes, flow: Flow, now: Instant) -> None:
-        """One datagram, or one message of a stream. Never raises for what a peer sends."""
+    def receive(self, data: bytes, flow: Flow, now: Instant) -> bool:
+        """One datagram, or one message of a stream; False where nobody is to look at it, and nothing has changed.
+        Never raises for what a peer sends."""
+        if not self.admission.admit(data, flow.remote[0], now.monotonic):
+            return False
         self._at(now)
         self.layer.receive(data, flow, now.monotonic)
         self._pump()
+        return True
 
     def transport_failed(self, flow: Flow, now: Instant) -> None:
         """Nothing can be sent to ``flow`` any more."""
@@ -409,8 +425,10 @@ class Switchboard:
     # What is to be done
 
     def packets_to_send(self) -> list[tuple[bytes, Flow]]:
-        """Datagrams to send now, in order."""
-        return self.layer.packets_to_send()
+        """Datagrams to send now, in order; none to who is shut out, not even what is due to be repeated."""
+        now = self._now.monotonic
+        packets = self.layer.packets_to_send()
+        return [packet for packet in packets if not self.admission.is_shut_out(packet[1].remote[0], now)]
 
     def actions_to_perform(self) -> list[Action]:
         """What the edge shall do now, in order."""
@@ -448,6 +466,8 @@ class Switchboard:
             self._unacknowledged(event)
         elif isinstance(event, TransactionFailed):
             self._transaction_failed(event)
+        elif isinstance(event, MalformedReceived):
+            self._count_failure(event.flow)
 
     def _requested(self, event: RequestReceived) -> None:
         request = event.request
@@ -568,9 +588,17 @@ class Switchboard:
             return
         line = self._lines.get(dialled)
         if line is None or not self._may_call(line, event.flow):
-            self._refuse(event, 404)
+            self._turn_away(event, dialled)
             return
         self._arrived(event, line)
+
+    def _turn_away(self, event: RequestReceived, dialled: str) -> None:
+        """A stranger is asked who it is, like one that calls itself by an extension of ours: it shall not learn which
+        extensions and lines there are."""
+        if self.admission.knows(event.flow.remote[0]):
+            self._refuse(event, 404)
+        else:
+            self._dialled(event, dialled)
 
     def _arrived(self, event: RequestReceived, line: LineProfile) -> None:
         self._make_way(line)
@@ -600,6 +628,7 @@ class Switchboard:
         if isinstance(account, Challenged):
             self._refuse(event, account.status, extra=account.headers)
             return
+        self.admission.succeeded(event.flow.remote[0])
         line = self._line_of.get(account.user)
         if line is None or not _allowed(account, event.flow.remote[0]):
             self._refuse(event, 403)
@@ -680,6 +709,10 @@ class Switchboard:
     def _registered(self, event: RequestReceived) -> None:
         outcome = self.registrar.receive(event.request, event.flow, self._now.unix)
         self._wire.respond(event.transaction_id, outcome.response)
+        if outcome.response.status in (400, 401, 403):
+            self._count_failure(event.flow)
+        elif outcome.response.status == 200:
+            self.admission.succeeded(event.flow.remote[0])
         if outcome.foreign and outcome.user is not None:
             self._report_foreign(outcome.user, event)
         for user in {change.binding.user for change in outcome.changes}:
@@ -690,6 +723,8 @@ class Switchboard:
         if line is None:
             return
         bindings = self.registrar.bindings(extension, self._now.unix)
+        self._hosts_of[extension] = {binding.flow.remote[0] for binding in bindings}
+        self.admission.phones_at(host for hosts in self._hosts_of.values() for host in hosts)
         self._actions.append(
             ReportComponent(
                 line_number=line.number,
@@ -796,6 +831,16 @@ class Switchboard:
     ) -> None:
         response = make_response(event.request, status, reason, to_tag=self._token(), extra=extra)
         self._wire.respond(event.transaction_id, response)
+        if 400 <= status < 500 or status >= 600:
+            self._count_failure(event.flow)
+
+    def _count_failure(self, flow: Flow) -> None:
+        """Whoever keeps being refused is no longer answered, and the desk is told."""
+        closing = self.admission.failed(flow.remote[0], self._now.monotonic)
+        if closing is not None and closing.alarm:
+            self._actions.append(
+                ReportAttack(source=closing.source, failures=closing.failures, seconds=closing.seconds)
+            )
 
     def _report_outside(self, attempt: guard.Attempt, event: RequestReceived) -> None:
         """Report a transfer that one of our phones, or our PBX, asks for outside any call. A stranger's is only

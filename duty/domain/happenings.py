@@ -39,6 +39,7 @@ class AlarmKind(StrEnum):
     PROCESS_RESTARTED = "process_restarted"
     LINE_CHECK_FAILED = "line_check_failed"
     SPOT_CHECK_FAILED = "spot_check_failed"
+    SIP_ATTACK = "sip_attack"
 
 
 class Severity(StrEnum):

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from duty.domain.calls import CallEventKind, CallHappening, Direction, NewCall, Outcome, RecordingFacts
 from duty.domain.numbers import NumberPlan
 from duty.domain.times import utc_now
+from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
 from duty.services.linechecks import LineChecks
@@ -96,6 +97,7 @@ class Desk:
             lines=lines,
             commands=Commands(self.store, utc_now),
             checks=LineChecks(self.store, utc_now),
+            alarms=Alarms(self.store, utc_now),
         )
         self.troubles: list[bool] = []
         self._blocker: sqlite3.Connection | None = None

@@ -180,7 +180,7 @@ def test_a_stranger_is_not_put_through_and_not_in_the_book(host: str, trunk: boo
     phone = world.phone("1001")
     call = world.peer(host).invite(DESK)
     world.run(1.0)
-    assert call.statuses == [404]
+    assert call.statuses == [401]
     assert (world.opened(), phone.sessions) == ([], [])
     world.check()
 
@@ -189,7 +189,7 @@ def test_a_stranger_on_this_machine_is_no_trunk() -> None:
     world = trunk_world()
     call = world.peer("127.0.0.7").invite(DESK)
     world.run(1.0)
-    assert call.statuses == [404]
+    assert call.statuses == [401]
     world.check()
 
 
@@ -197,7 +197,7 @@ def test_nobody_is_called_at_an_unknown_number() -> None:
     world = World()
     call = world.peer("127.0.0.7").invite("12345")
     world.run(1.0)
-    assert (call.statuses, world.opened()) == ([404], [])
+    assert (call.statuses, world.opened()) == ([401], [])
     world.check()
 
 
