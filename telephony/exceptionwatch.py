@@ -20,7 +20,7 @@ async def watch(
     approved: Callable[[], Sequence[ForwardException]], allow: Callable[[Sequence[ForwardException]], None]
 ) -> None:
     """Hand what ``approved`` reads, in a thread, to ``allow``, on the loop; until cancelled."""
-    known: list[ForwardException] | None = None
+    known: list[ForwardException] = []
     while True:
         try:
             found = list(await asyncio.to_thread(approved))
