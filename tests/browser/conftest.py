@@ -56,9 +56,10 @@ class Watch:
             self.foreign.append(url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; the suite downloads no browser of its own."""
+    """Debian's Chromium; the suite downloads no browser of its own. Not for longer than a module: while Playwright runs,
+    its event loop is the thread's, and no other test could start one."""
     executable = require("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

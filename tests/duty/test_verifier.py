@@ -206,6 +206,7 @@ def test_the_finding_names_the_entry(sqlite_book: tuple[Path, Path], tmp_path: P
 def test_a_recording_sealed_after_finalizing_is_a_warning_not_a_break(room: Room, tmp_path: Path) -> None:
     officer = room.person()
     call_id = room.answered_call()
+    room.recordings.none_made(call_id)
     entry = room.entry_of(call_id)
     version = room.logbook.edit(officer, entry.id, {"event": "打错", "category": "wrong_number"}, version=entry.version)
     room.logbook.finalize(officer, entry.id, version=version)

@@ -19,12 +19,13 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def free_block(size: int, host: str = "127.0.0.1") -> int:
-    """The first of ``size`` consecutive ports, the first one even, each free for UDP and TCP on ``host`` and never
-    given before by this process. Raises RuntimeError when 200 tries find none."""
-    for _ in range(200):
+    """The first of ``size`` consecutive ports, the first one even, each free for UDP and TCP on ``host`` and, as long as
+    there are such, never given before by this process. Raises RuntimeError when 400 tries find none."""
+    for attempt in range(400):
         first = _random.randrange(_FIRST, _LAST - size, 2)
         block = range(first, first + size)
-        if _given.isdisjoint(block) and all(_is_free(host, port) for port in block):
+        fresh = attempt >= 200 or _given.isdisjoint(block)
+        if fresh and all(_is_free(host, port) for port in block):
             _given.update(block)
             return first
     raise RuntimeError(f"no {size} consecutive free ports on {host}")

@@ -70,7 +70,7 @@ def test_the_demo_conversation_fills_the_entry(demo: list[tuple[Speaker, str]], 
     assert value(found, FieldName.EVENT_TIME) == "2026-03-05T15:20:00+08:00"
     assert value(found, FieldName.PLACE) == "龙亭区北郊乡孙李唐村"
     assert value(found, FieldName.EVENT) == "火灾"
-    assert value(found, FieldName.CATEGORY) == "事故灾难"
+    assert value(found, FieldName.CATEGORY) == "incident"
     assert value(found, FieldName.CALLER_UNIT) == "北郊乡党政办"
     assert value(found, FieldName.CALLER_TITLE) == "值班员"
     assert value(found, FieldName.CALLER_NAME) == "张建国"
