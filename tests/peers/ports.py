@@ -19,8 +19,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def free_block(size: int, host: str = "127.0.0.1") -> int:
-    """The first of ``size`` consecutive ports, the first one even, each free for UDP and TCP on ``host`` and, as long as
-    there are such, never given before by this process. Raises RuntimeError when 400 tries find none."""
+    """The first of ``size`` consecutive ports, the first one even, each free for UDP and TCP on ``host`` and, as long
+    as there are such, never given before by this process. Raises RuntimeError when 400 tries find none."""
     for attempt in range(400):
         first = _random.randrange(_FIRST, _LAST - size, 2)
         block = range(first, first + size)
