@@ -85,6 +85,7 @@ class Line:
 
     number: str
     phones: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     max_calls: int = 2
     when_busy: Literal["queue", "busy"] = "queue"
     ring_seconds: float = 20.0
@@ -118,7 +119,7 @@ class Line:
             account = {"server": f"sip:{host}:{port}", **shown, "password": self.probe.password}
             parts += ["[lines.probe]", *_pairs(account)]
         for extension in self.phones:
-            parts += ["[[lines.phones]]", *_pairs({"extension": extension})]
+            parts += ["[[lines.phones]]", *_pairs({"extension": extension}), f"networks = {json.dumps(self.networks)}"]
         return "\n".join(parts) + "\n"
 
 
