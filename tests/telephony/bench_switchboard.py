@@ -45,7 +45,7 @@ class Meter:
 def measure(*, calls: int, rate: float, talk_s: float, profile: cProfile.Profile | None = None) -> dict[str, float]:
     """Run ``calls`` calls at ``rate`` per s, each talking for ``talk_s`` s."""
     world = World(line(extensions=("1001",), max_calls=calls))
-    caller, phone = world.peer("127.0.0.7"), world.phone("1001")
+    caller, phone = world.peer("127.0.0.1"), world.phone("1001")
     meter = Meter(profile)
     for name in _MEASURED:
         setattr(world.switchboard, name, meter.around(getattr(world.switchboard, name)))
