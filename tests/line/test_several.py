@@ -70,7 +70,7 @@ def test_one_phone_refuses_and_the_other_answers(
     caller.wait().check()
     page = book.ended(number)
     assert (page.outcome, page.answered_by) == ("answered", "1004")
-    assert page.data_of("leg_failed") == {"extension": "1003", "status": 486}
+    assert page.data_of("leg_failed") == {"extension": "1003", "status": 486, "cause": 17}
     assert page.pending == ()
 
 

@@ -65,7 +65,8 @@ def test_the_phone_refuses(
     page = book.ended(number)
     assert (page.outcome, page.end_reason) == (outcome, f"phone_{final}")
     assert page.kinds == ["arrived", "leg_started", "ringing", "leg_failed", "ended"]
-    assert page.data_of("leg_failed") == {"extension": "1001", "status": final}
+    cause = 21 if final == 603 else 17
+    assert page.data_of("leg_failed") == {"extension": "1001", "status": final, "cause": cause}
     assert (page.pending, page.alarms) == MISSED
 
 
