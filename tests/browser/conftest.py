@@ -58,8 +58,8 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; the suite downloads no browser of its own. Not for longer than a module: while Playwright runs,
-    its event loop is the thread's, and no other test could start one."""
+    """Debian's Chromium; the suite downloads no browser of its own. Not for longer than a module: while Playwright
+    runs, its event loop is the thread's, and no other test could start one."""
     executable = require("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
