@@ -20,12 +20,18 @@ _HEADERS = {
 }
 
 
+_EMPTY = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+"""The hash of no text at all."""
+
+
 def content_policy(nonce: str) -> str:
-    """The Content-Security-Policy of a page. The nonce is for the player's own style element, ``blob:`` for the audio
-    it decodes, ``data:`` for the icons inside Bootstrap's sheet."""
+    """The Content-Security-Policy of a page. The nonce is for the player's own style element, the hash of nothing for
+    the moment in which that element is moved and still empty, ``blob:`` for the audio it decodes, ``data:`` for the
+    icons inside Bootstrap's sheet."""
     return (
         "default-src 'self'; script-src 'self'; "
-        f"style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
+        f"style-src 'self' 'nonce-{nonce}' '{_EMPTY}'; "
+        "img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
+from duty.domain.drafts import FieldName
 from duty.domain.entries import Category, EntryContent
 from duty.domain.errors import BadCredential, Conflict
 from duty.domain.rights import Actor, Right
@@ -195,12 +196,12 @@ def _field(
 
 
 def _proposals(draft: DraftRow | None) -> dict[str, Proposal]:
-    """The best proposal per field."""
+    """The best proposal per field; of the category its code, which is what the form chooses by."""
     found: dict[str, Proposal] = {}
     for field in sorted(draft.fields if draft is not None else [], key=lambda field: float(field["confidence"])):
         spans = field["spans"]
         found[field["name"]] = Proposal(
-            value=field["value"],
+            value=field["normalised"] if field["name"] == FieldName.CATEGORY else field["value"],
             confidence=words.confidence(float(field["confidence"])),
             source=field["source"],
             start_s=min((float(span["start_s"]) for span in spans), default=None),
