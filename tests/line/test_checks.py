@@ -147,6 +147,7 @@ def test_the_line_answers_in_all_three_manners_through_the_carrier(site: Site) -
         assert session.scalars(select(EntryRow)).all() == []
 
 
+@pytest.mark.slow
 @pytest.mark.rule("6.1-e")
 @pytest.mark.parametrize(
     ("way", "verdict", "reason"),
@@ -168,6 +169,7 @@ async def test_forwarding_set_at_the_carrier_is_found_and_alarmed(
     assert not any(probe["arrived"] and probe["answered"] for probe in told(seen)[-1:])
 
 
+@pytest.mark.slow
 @pytest.mark.rule("4-a")
 @pytest.mark.parametrize(
     ("way", "verdict", "reason", "severity"),
@@ -372,6 +374,7 @@ def test_a_check_whose_process_was_killed_says_so(site: Site) -> None:
     assert (seen.verdict, seen.reason) == (Verdict.NOT_RUN, "process_restarted")
 
 
+@pytest.mark.slow
 def test_pyvoip_hears_the_token_too(tmp_path: Path) -> None:
     """The independent party: a foreign SIP stack registers, dials, and hears what only this process can say."""
     pytest.importorskip("pyVoIP")
