@@ -140,12 +140,16 @@ def _welcome(settings: Settings, prepared: Prepared) -> None:
     for line in settings.lines:
         out.print(f"  {line.name} {line.number}  SIP {settings.sip.contact_host}:{settings.sip.port} (UDP, TCP)")
     if prepared.credentials:
-        table = Table("账号", "身份", "一次性密码", title="首次启动：以下密码只显示这一次，首次登录须修改")
+        out.print("  首次启动：以下密码只显示这一次，首次登录须修改", soft_wrap=True)
+        table = Table("账号", "身份", "一次性密码")
         for credential in prepared.credentials:
             table.add_row(credential.login, credential.name, credential.password)
         out.print(table)
-        out.print("  话机注册信息：dutyline phones    忘记密码：dutyline password 账号")
-        out.print("  第一次通话：另开一个终端运行 [bold]dutyline demo[/bold]，看来电、记录草稿如何出现，再核实、定稿\n")
+        out.print("  话机注册信息：dutyline phones    忘记密码：dutyline password 账号", soft_wrap=True)
+        out.print(
+            "  第一次通话：另开一个终端运行 [bold]dutyline demo[/bold]，看来电、记录草稿如何出现，再核实、定稿\n",
+            soft_wrap=True,
+        )
     sys.stdout.flush()
 
 
