@@ -144,7 +144,7 @@ class InboundCall(Call):
             self._conclude(UNREACHABLE, reason="no_phone_registered", now=now)
             return
         self.enter(Phase.RINGING)
-        codecs = self._codecs()
+        codecs = self.caller_leg.codecs
         for phone in self._phones:
             leg = ClientLeg(
                 name=phone.extension,
@@ -161,11 +161,6 @@ class InboundCall(Call):
             self._desks.append(leg)
             self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
             leg.start(self._wire, codecs)
-
-    def _codecs(self) -> tuple[int, ...]:
-        """The caller's codec first, so that nothing need be transcoded where the phone takes it too."""
-        chosen = self.caller_leg.target.payload_type if self.caller_leg.target else 8
-        return (chosen, *(codec for codec in (8, 0) if codec != chosen))
 
     def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
         """A desk phone rings, answers, or declines."""

@@ -139,6 +139,13 @@ class Leg:
         ).serialize()
         return self.described
 
+    @property
+    def codecs(self) -> tuple[int, ...]:
+        """What to offer the other side: this side's codec first, so that nothing need be transcoded where the other
+        side takes it too."""
+        chosen = self.target.payload_type if self.target else 8
+        return (chosen, *(codec for codec in (8, 0) if codec != chosen))
+
     def answer_body(self, offer: SessionDescription) -> bytes:
         """Our answer to the peer's offer; its audio target is kept. Raises RemoteProtocolError (488)."""
         self._version += 1

@@ -210,8 +210,7 @@ class OutboundCall(DiallingCall):
             return
         self.hear(self.desk_leg)
         self.enter(Phase.DIALLING)
-        chosen = self.desk_leg.target.payload_type if self.desk_leg.target else 8
-        self.dial((chosen, *(codec for codec in (8, 0) if codec != chosen)), now)
+        self.dial(self.desk_leg.codecs, now)
 
     def _contact_host(self) -> str:
         uri = self.invite.contacts[0].uri
@@ -379,8 +378,7 @@ class CallBack(DiallingCall):
         self.hear(leg)
         self.actions.append(PlayRingback(call_id=self.call_id, speaker=Speaker.OFFICER))
         self.enter(Phase.DIALLING)
-        chosen = leg.target.payload_type if leg.target else 8
-        self.dial((chosen, *(codec for codec in (8, 0) if codec != chosen)), now)
+        self.dial(leg.codecs, now)
 
     def _desk_declined(self, status: int) -> None:
         if self.phase is Phase.RINGING and all(leg.settled for leg in self._desks):
