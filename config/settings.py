@@ -243,6 +243,7 @@ class LineSettings(_Section):
     ring_seconds: float = Field(gt=0, le=600)
     no_answer: Literal["announcement", "hangup"]
     announcement: str = ""
+    hold: Literal["music", "silence"] = "music"
     on_outage: Literal["refuse", "open"] = "refuse"
     phones: tuple[PhoneSettings, ...]
     forwarding_codes: tuple[Annotated[str, Field(pattern=r"^[0-9*#]{2,20}$")], ...] = ()

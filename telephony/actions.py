@@ -98,6 +98,24 @@ class PlayRingback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """``speaker`` has put the call on hold: neither side hears the other, and the other side hears music where that is
+    wanted. The recording goes on."""
+
+    call_id: str
+    speaker: Speaker
+    music: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """``speaker`` is back."""
+
+    call_id: str
+    speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakToken:
     """Press and sound ``digits`` to the caller's side, so that a probe knows us by them."""
 
@@ -181,6 +199,8 @@ Action = (
     | Bridge
     | Announce
     | PlayRingback
+    | Hold
+    | Resume
     | SpeakToken
     | CheckPin
     | ProbeEnded

@@ -18,10 +18,12 @@ from telephony import guard, keeping
 from telephony.actions import (
     Action,
     Bridge,
+    Hold,
     MediaAddresses,
     Record,
     ReleaseMedia,
     ReportForward,
+    Resume,
     SetRemote,
     StopPlaying,
 )
@@ -62,6 +64,8 @@ _NEXT: dict[Phase, frozenset[Phase]] = {
 Handler = Callable[["Call", Leg, str, Request], None]
 
 PEER_VANISHED = "peer_vanished"
+_HOLDING = frozenset({"recvonly", "inactive"})
+"""Our direction towards a side that has put the call on hold: it does not want to hear us."""
 TRY_AGAIN = (("Retry-After", "2"),)
 
 
@@ -98,6 +102,7 @@ class Call:
         self._cancel_reason = ""
         self.is_excepted: Callable[[guard.Attempt], bool] = lambda _attempt: False
         self._let_through: set[guard.Attempt] = set()
+        self._away: set[Speaker] = set()
         self._wire = wire
         self._addresses: MediaAddresses | None = None
 
@@ -199,6 +204,9 @@ class Call:
         self.actions.append(StopPlaying(call_id=self.call_id))
         self.actions.append(Bridge(call_id=self.call_id))
         self.record(CallEventKind.ANSWERED, extension=extension)
+        for leg in (self.network, self.desk):
+            if leg is not None:
+                self._keep_company(leg)
 
     def finish(self, outcome: Outcome, *, reason: str) -> None:
         """The call is over: stop what still rings, write the end, let the media go. Nothing happens twice."""
@@ -420,11 +428,26 @@ class Call:
         self._note_hold(leg, before.direction if before else "sendrecv")
 
     def _note_hold(self, leg: Leg, before: str) -> None:
-        held = {"sendrecv": False, "sendonly": False, "recvonly": True, "inactive": True}
         now = leg.target.direction if leg.target else before
-        if held[now] != held[before]:
-            kind = CallEventKind.HELD if held[now] else CallEventKind.RESUMED
+        if (now in _HOLDING) != (before in _HOLDING):
+            kind = CallEventKind.HELD if now in _HOLDING else CallEventKind.RESUMED
             self.record(kind, by=leg.speaker.value)
+        self._keep_company(leg)
+
+    def _keep_company(self, leg: Leg) -> None:
+        """Whoever is left alone by ``leg``, which holds, hears music or silence, and no longer what goes on there. What
+        the network sends while it holds us is its own music or announcement, which the officer is to hear."""
+        target = leg.target
+        if target is None or self.phase is not Phase.TALKING:
+            return
+        sends = leg.speaker is Speaker.CALLER and target.direction == "recvonly" and not target.nowhere
+        away = target.direction in _HOLDING and not sends
+        if away and leg.speaker not in self._away:
+            self._away.add(leg.speaker)
+            self.actions.append(Hold(call_id=self.call_id, speaker=leg.speaker, music=self.line.hold == "music"))
+        elif not away and leg.speaker in self._away:
+            self._away.discard(leg.speaker)
+            self.actions.append(Resume(call_id=self.call_id, speaker=leg.speaker))
 
     def _accept(self, _leg: Leg, transaction_id: str, request: Request) -> None:
         self._answer(transaction_id, request, 200, extra=(("Allow", ALLOW),))

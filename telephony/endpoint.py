@@ -26,6 +26,7 @@ from telephony.actions import (
     Bridge,
     CheckPin,
     FinishCommand,
+    Hold,
     MediaAddresses,
     OpenCall,
     PlayRingback,
@@ -35,6 +36,7 @@ from telephony.actions import (
     ReportAttack,
     ReportComponent,
     ReportForward,
+    Resume,
     SetRemote,
     SpeakToken,
     SpotCheckEnded,
@@ -44,12 +46,13 @@ from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import WriteAttack, WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
 from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
-from telephony.media_session import MediaSession
+from telephony.media_session import OTHER, MediaSession
 from telephony.playback import Playback
 from telephony.probe_call import ExpectedProbe
 from telephony.probe_evidence import OurSide
 from telephony.probe_tones import speak
 from telephony.rtp.g711 import Samples
+from telephony.rtp.music import hold_music
 from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
 from telephony.sip.flow import Flow
@@ -92,6 +95,8 @@ class Endpoint:
         self.sockets = Sockets(listen=listen, tls=tls, receive=self._receive, lost=self._lost, welcomes=self._welcomes)
         self._sessions: dict[str, MediaSession] = {}
         self._playing: dict[str, list[Playback]] = {}
+        self._hold_music = hold_music()
+        self._music: dict[tuple[str, Speaker], Playback] = {}
         self._talking: set[str] = set()
         self._speaking: dict[str, asyncio.Task[None]] = {}
         self._probes: dict[int, asyncio.Future[OurSide]] = {}
@@ -108,6 +113,8 @@ class Endpoint:
             Bridge: self._bridge,
             Announce: self._announce,
             PlayRingback: self._play_ringback,
+            Hold: self._hold,
+            Resume: self._resume,
             SpeakToken: self._speak_token,
             CheckPin: self._check_pin,
             ProbeEnded: self._probe_ended,
@@ -341,6 +348,23 @@ class Endpoint:
         if session is not None:
             self._playing.setdefault(action.call_id, []).append(session.play(action.speaker, ringback(), loop=True))
 
+    def _hold(self, action: Hold) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is None:
+            return
+        session.hold(action.speaker)
+        if action.music:
+            music = session.play(OTHER[action.speaker], self._hold_music, loop=True)
+            self._music[action.call_id, action.speaker] = music
+
+    def _resume(self, action: Resume) -> None:
+        music = self._music.pop((action.call_id, action.speaker), None)
+        if music is not None:
+            music.stop()
+        session = self._sessions.get(action.call_id)
+        if session is not None:
+            session.resume(action.speaker)
+
     def _speak_token(self, action: SpeakToken) -> None:
         session = self._sessions.get(action.call_id)
         if session is not None:
@@ -379,6 +403,8 @@ class Endpoint:
     def _release_media(self, action: ReleaseMedia) -> None:
         self._stop_playing(StopPlaying(call_id=action.call_id))
         self._talking.discard(action.call_id)
+        for speaker in Speaker:
+            self._music.pop((action.call_id, speaker), None)
         speaking = self._speaking.pop(action.call_id, None)
         if speaking is not None:
             speaking.cancel()

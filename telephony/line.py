@@ -25,6 +25,7 @@ class TrunkProfile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineProfile:
     """One duty line. Times in seconds. ``announcement`` names the line's own prompt, "" where it has the shipped one;
+    ``hold`` says what a party hears whom the other has put on hold;
     ``forwarding_codes`` are beginnings of dialled digits the guard refuses."""
 
     number: str
@@ -35,6 +36,7 @@ class LineProfile:
     ring_seconds: float = 60.0
     no_answer: Literal["announcement", "hangup"] = "announcement"
     announcement: str = ""
+    hold: Literal["music", "silence"] = "music"
     trunk: TrunkProfile | None = None
     forwarding_codes: tuple[str, ...] = ()
 

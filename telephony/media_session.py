@@ -28,7 +28,7 @@ REDACTED = "redacted"
 _ONE_WAY_S = 3.0
 _TALKING = 50
 """Packets, a second of them, from one side that show that the other should have been heard as well."""
-_OTHER = {Speaker.CALLER: Speaker.OFFICER, Speaker.OFFICER: Speaker.CALLER}
+OTHER = {Speaker.CALLER: Speaker.OFFICER, Speaker.OFFICER: Speaker.CALLER}
 
 
 class MediaSession:
@@ -57,7 +57,7 @@ class MediaSession:
         self._loop = asyncio.get_running_loop()
         self._legs = dict(zip(Speaker, (self._leg(*of) for of in zip(Speaker, pairs, strict=True)), strict=True))
         for speaker, leg in self._legs.items():
-            leg.other = self._legs[_OTHER[speaker]]
+            leg.other = self._legs[OTHER[speaker]]
         self._bridged = False
         self._bridged_at = 0.0
         self._received_then = dict.fromkeys(Speaker, 0)
@@ -121,7 +121,7 @@ class MediaSession:
         if leg not in self._expected_since or self._closing is not None:
             raise NoRemoteError(f"the {leg.value}'s leg has no remote to play to")
         self._stop_playback(leg)
-        copy = None if announcement is None else self._announcer(_OTHER[leg], announcement)
+        copy = None if announcement is None else self._announcer(OTHER[leg], announcement)
         playback = Playback(self._legs[leg], samples, loop=self._loop, clock=self._plane.clock, repeat=loop, copy=copy)
         self._playbacks[leg] = playback
         return playback
@@ -158,7 +158,7 @@ class MediaSession:
         if not self._bridged or end - self._bridged_at < _ONE_WAY_S:
             return False
         since = {of: self.statistics(of).stream.received - self._received_then[of] for of in Speaker}
-        return since[speaker] == 0 and since[_OTHER[speaker]] >= _TALKING
+        return since[speaker] == 0 and since[OTHER[speaker]] >= _TALKING
 
     @property
     def damaged(self) -> str | None:

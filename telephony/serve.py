@@ -270,6 +270,7 @@ def profile(line: LineSettings) -> LineProfile:
         ring_seconds=line.ring_seconds,
         no_answer=line.no_answer,
         announcement=_own_prompt(line) if line.announcement else "",
+        hold=line.hold,
         trunk=trunk,
         forwarding_codes=(*codes["codes"], *line.forwarding_codes),
     )

@@ -42,6 +42,7 @@ _NAMES = {PCMU: "PCMU", PCMA: "PCMA"}
 _CLOCK_HZ = 8000
 _FIRST_DYNAMIC = 96
 _EVENTS = "0-15"
+_NOWHERE = frozenset({"0.0.0.0", "::"})
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
 _DIRECTION: dict[tuple[bool, bool], Direction] = {
@@ -70,6 +71,11 @@ class AudioTarget:
     telephone_event: int | None
     direction: Direction
     ptime: int | None
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether the address is one of zeros, with which RFC 2543 put a call on hold."""
+        return self.host in _NOWHERE
 
 
 def offer(
@@ -218,7 +224,7 @@ def _target(
         raise RemoteProtocolError(488, "Audio stream without a codec or an address")
     address = _peer_address(connection)
     # An address of zeros is how RFC 2543 put a call on hold: the peer then hears nothing.
-    held = address in ("0.0.0.0", "::")
+    held = address in _NOWHERE
     sends = wanted in _SENDS and media.direction in _RECEIVES and not held
     receives = wanted in _RECEIVES and media.direction in _SENDS
     return AudioTarget(

@@ -21,6 +21,7 @@ from duty.domain.identity import Method, Verdict
 from duty.domain.rights import Right, Role
 from duty.domain.transcripts import Speaker
 from telephony.guard import Way
+from telephony.sip.causes import of_status
 from web import catalogue, errors, sse, words
 from web.failures import message_of
 
@@ -84,6 +85,22 @@ def test_fields_steps_and_states_that_are_no_enumeration_have_words() -> None:
     pending = set(re.findall(r'PendingRow\([^)]*kind="(\w+)"', (ROOT / "duty/services/callbook.py").read_text("utf-8")))
     assert pending
     assert pending <= set(T.under("pending"))
+
+
+Q850 = (
+    1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 25, 26, 27, 28, 29, 31, 34, 38, 41, 42, 44, 47, 50, 55, 57, 58, 63, 65, 69,
+    79, 88, 102, 111, 127,
+)  # fmt: skip
+"""The causes of ITU-T Q.850 that carriers send, and those that we read into a SIP status."""
+
+
+def test_every_cause_that_carriers_send_has_words() -> None:
+    known = T.under("cause")
+    assert {
+        *map(str, Q850),
+        *(str(of_status(status).code) for status in range(401, 607) if of_status(status).code),
+    } <= {*known}
+    assert {code: text for code, text in known.items() if not IDEOGRAPH.search(text)} == {}
 
 
 def codes() -> set[str]:
