@@ -130,7 +130,8 @@ def _pairs(values: dict[str, str | int | float]) -> list[str]:
 @dataclass(slots=True)
 class Service:
     """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all three processes;
-    ``data_on`` is a folder, perhaps a disk of its own, that takes the data."""
+    ``data_on`` is a folder, perhaps a disk of its own, that takes the data; ``rtp`` its first and last RTP port, where
+    it needs more than the rest."""
 
     root: Path
     lines: tuple[Line, ...]
@@ -139,16 +140,19 @@ class Service:
     data_on: Path | None = None
     engine: str = "auto"
     agent: str = "softphone"
+    rtp: tuple[int, int] | None = None
     port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     settings: Settings = field(init=False)
     secrets: Secrets = field(init=False)
-    _rtp: int = field(init=False)
+    _taken: int | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        self._rtp = rtp = _ranges.take()
+        if self.rtp is None:
+            self._taken = _ranges.take()
+            self.rtp = (self._taken, self._taken + _RTP_PORTS - 1)
         data = self.root / "data"
         file = self.root / "settings.toml"
         parts = [
@@ -156,7 +160,7 @@ class Service:
             *("[web]", *_pairs({"port": self.web_port})),
             *("[sip]", *_pairs({"host": HOST, "port": self.port})),
             'digest_algorithms = ["MD5"]',
-            *_pairs({"rtp_first_port": rtp, "rtp_last_port": rtp + _RTP_PORTS - 1}),
+            *_pairs({"rtp_first_port": self.rtp[0], "rtp_last_port": self.rtp[1]}),
             *("[checks]", *_pairs({"line_checks_per_day": 0, "spot_checks_per_day": 0, "ring_seconds": 3})),
             *_pairs({"spot_ring_seconds": 5, "agent": self.agent}),
             *("[transcription]", *_pairs({"engine": self.engine, "threads": 2})),
@@ -179,7 +183,8 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
-        _ranges.give_back(self._rtp)
+        if self._taken is not None:
+            _ranges.give_back(self._taken)
 
     @property
     def address(self) -> Address:
