@@ -9,13 +9,14 @@ from sqlalchemy import select
 
 from config.settings import LineSettings, Settings
 from duty.domain.identity import CheckResult, Method, Verdict
-from duty.domain.numbers import NumberPlan, normalise
+from duty.domain.numbers import normalise
 from duty.domain.rights import Actor, Role
 from duty.domain.times import utc_now
 from duty.services.accounts import actor_of
 from duty.services.audit import note
 from duty.services.callreview import CallDossier, CallFilter
 from duty.services.directory import NewContact, insert_contact, match
+from duty.services.numbering import number_plan
 from duty.store.database import Store
 from duty.store.tables import EntryRow, LineRow, OfficerRow
 from web.services import build
@@ -51,9 +52,7 @@ class DemoBook:
             self._store.close()
             raise OtherVersionError
         self._services = build(self._store, utc_now, settings)
-        self._plan = NumberPlan(
-            area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits
-        )
+        self._plan = number_plan(settings.numbers)
         self._unit = line.unit
         with self._store.reading() as session:
             self._unit_id = session.scalars(select(LineRow.unit_id).where(LineRow.number == line.number)).one()

@@ -44,6 +44,7 @@ from telephony.actions import (
 )
 from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import WriteAttack, WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
+from telephony.layerwire import Instant
 from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
 from telephony.media_session import OTHER, MediaSession
@@ -57,7 +58,7 @@ from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
 from telephony.sip.flow import Flow
 from telephony.sockets import Listen, Sockets
-from telephony.switchboard import Instant, Switchboard
+from telephony.switchboard import Switchboard
 from telephony.tls import TlsSettings
 
 _log = logging.getLogger(__name__)

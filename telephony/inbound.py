@@ -14,6 +14,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Announce, MediaAddresses
+from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
@@ -21,7 +22,7 @@ from telephony.sip.causes import ELSEWHERE, NORMAL
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
-from telephony.sip.message import Request, Response
+from telephony.sip.message import Response
 from telephony.sip.uri import SipUri
 
 Admission = Literal["ring", "queue", "busy"]
@@ -59,14 +60,11 @@ class InboundCall(Call):
         call_id: str,
         line: LineProfile,
         wire: Wire,
-        transaction_id: str,
-        request: Request,
-        flow: Flow,
-        contact: str,
+        arrival: Arrival,
         caller: NameAddr,
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=transaction_id)
-        self.invite, self._flow, self._contact, self._caller = request, flow, contact, caller
+        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=arrival.transaction_id)
+        self.invite, self._arrival, self._caller = arrival.request, arrival, caller
         self._phones: Sequence[PhoneTarget] = ()
         self._desks: list[ClientLeg] = []
         self._statuses: list[int] = []
@@ -90,8 +88,8 @@ class InboundCall(Call):
             speaker=Speaker.CALLER,
             transaction_id=self.transaction_id,
             request=self.invite,
-            flow=self._flow,
-            contact=self._contact,
+            flow=self._arrival.flow,
+            contact=self._arrival.contact,
             local=addresses.caller,
             tag=self._wire.token(),
         )
@@ -115,7 +113,7 @@ class InboundCall(Call):
         attempt = guard.examine_request(self.invite)
         if attempt is None:
             return False
-        self.report(attempt, source=self._flow.remote[0], raw=self.invite.serialize())
+        self.report(attempt, source=self._arrival.host, raw=self.invite.serialize())
         self.caller_leg.refuse(self._wire, attempt.status or 403)
         self.finish(Outcome.REFUSED, reason=f"forward_{attempt.way}")
         return True
@@ -153,7 +151,7 @@ class InboundCall(Call):
                 from_=self._caller,
                 to=NameAddr(uri=SipUri(user=self.line.number, host=phone.flow.local[0])),
                 flow=phone.flow,
-                contact=self._contact,
+                contact=self._arrival.contact,
                 local=self.addresses.officer,
                 tag=self._wire.token(),
                 hosts=phone.hosts,

@@ -10,8 +10,8 @@ from telephony.sip.flow import Address, Flow, Transport
 from telephony.sip.target import target_of
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.sockets import Listen
-from telephony.switchboard import TrunkRoute
 from telephony.tls import TlsSettings
+from telephony.trunks import TrunkRoute
 
 
 def listens(sip: SipSettings) -> list[Listen]:

@@ -12,6 +12,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Bridge, MediaAddresses, PlayRingback
+from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
@@ -19,7 +20,7 @@ from telephony.sip.causes import ELSEWHERE
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
-from telephony.sip.message import Request, Response
+from telephony.sip.message import Response
 from telephony.sip.uri import SipUri
 
 DIAL_LIMIT_S = 120.0
@@ -159,19 +160,16 @@ class OutboundCall(DiallingCall):
         call_id: str,
         line: LineProfile,
         wire: Wire,
-        transaction_id: str,
-        request: Request,
-        flow: Flow,
+        arrival: Arrival,
         extension: str,
         number: str,
         route: Route | None,
-        contact: str,
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
-        self.transaction_id = transaction_id
+        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=arrival.contact)
+        self.transaction_id = arrival.transaction_id
         self.has_caller = False
         """Whether the phone has a caller at the moment the call is opened."""
-        self.invite, self._flow, self.extension = request, flow, extension
+        self.invite, self._arrival, self.extension = arrival.request, arrival, extension
 
     @property
     def desk_leg(self) -> ServerLeg:
@@ -186,11 +184,11 @@ class OutboundCall(DiallingCall):
             speaker=Speaker.OFFICER,
             transaction_id=self.transaction_id,
             request=self.invite,
-            flow=self._flow,
+            flow=self._arrival.flow,
             contact=self._contact,
             local=addresses.officer,
             tag=self._wire.token(),
-            hosts=(self._flow.remote[0], self._contact_host()),
+            hosts=(self._arrival.host, self._contact_host()),
         )
         if self.abandon():
             return
@@ -219,7 +217,7 @@ class OutboundCall(DiallingCall):
     def _forbidden(self, attempt: guard.Attempt | None) -> bool:
         if attempt is None:
             return False
-        self.report(attempt, source=self._flow.remote[0], raw=self.invite.serialize())
+        self.report(attempt, source=self._arrival.host, raw=self.invite.serialize())
         self.desk_leg.refuse(self._wire, attempt.status or 403)
         self.finish(Outcome.REFUSED, reason=f"forward_{attempt.way}")
         return True

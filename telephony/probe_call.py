@@ -12,6 +12,7 @@ from duty.domain.numbers import NumberPlan, normalise, same_subscriber
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import MediaAddresses, ProbeEnded, SpeakToken
+from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Leg, ServerLeg, Wire
 from telephony.line import LineProfile
@@ -62,15 +63,11 @@ class ProbeCall(Call):
         call_id: str,
         line: LineProfile,
         wire: Wire,
-        transaction_id: str,
-        request: Request,
-        flow: Flow,
-        contact: str,
+        arrival: Arrival,
         expected: ExpectedProbe,
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=transaction_id)
-        self.invite, self.expected = request, expected
-        self._flow, self._contact = flow, contact
+        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=arrival.transaction_id)
+        self.invite, self._arrival, self.expected = arrival.request, arrival, expected
         self._acknowledged = False
 
     @property
@@ -90,8 +87,8 @@ class ProbeCall(Call):
             speaker=Speaker.CALLER,
             transaction_id=self.transaction_id,
             request=self.invite,
-            flow=self._flow,
-            contact=self._contact,
+            flow=self._arrival.flow,
+            contact=self._arrival.contact,
             local=addresses.caller,
             tag=self._wire.token(),
         )

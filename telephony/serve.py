@@ -29,6 +29,7 @@ from duty.services.commands import Commands
 from duty.services.exceptions import ForwardExceptions
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
+from duty.services.numbering import number_plan
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
 from telephony import salvage
@@ -51,7 +52,8 @@ from telephony.sip.digest import ALGORITHMS, ha1
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.spool import Spool
-from telephony.switchboard import Switchboard, TrunkRoute
+from telephony.switchboard import Switchboard
+from telephony.trunks import TrunkRoute
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def run(settings: Settings, secrets: Secrets) -> None:
 
 async def _serve(settings: Settings, secrets: Secrets) -> None:
     store = BatchStore(settings.store_url, patience_s=STORE_PATIENCE_S)
-    plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+    plan = number_plan(settings.numbers)
     calls, recordings = CallBook(store, utc_now, plan), Recordings(store, utc_now)
     lines, commands = Lines(store, utc_now), Commands(store, utc_now)
     alarms = Alarms(store, utc_now)

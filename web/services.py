@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from config.settings import Settings
 from duty.domain.entries import EntryRules
-from duty.domain.numbers import NumberPlan
 from duty.domain.times import Clock
 from duty.services.accounts import Accounts
 from duty.services.alarms import Alarms
@@ -20,6 +19,7 @@ from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
 from duty.services.logbook import Logbook
 from duty.services.network import Network
+from duty.services.numbering import number_plan
 from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
@@ -51,7 +51,7 @@ class Services:
 
 def build(store: Store, clock: Clock, settings: Settings) -> Services:
     """The services over one store, ruled by the settings."""
-    plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+    plan = number_plan(settings.numbers)
     rules = EntryRules(required=settings.entries.required, important_categories=frozenset(settings.entries.important))
     accounts = Accounts(store, clock)
     return Services(

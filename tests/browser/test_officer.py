@@ -10,8 +10,8 @@ from datetime import datetime
 import pytest
 from playwright.sync_api import Page
 
-from duty.domain.numbers import NumberPlan
 from duty.services.directory import NewContact, insert_contact
+from duty.services.numbering import number_plan
 from duty.store.database import Store
 from duty.store.tables import OfficerRow
 from duty.verifier import verify
@@ -79,7 +79,7 @@ def _add_contact(service: Service) -> None:
     with store.writing() as session:
         officer = session.query(OfficerRow).filter(OfficerRow.login == "zhiban").one()
         contact = NewContact(organisation="北郊乡人民政府", name="张建国", title="值班员", numbers=(CALLER,))
-        insert_contact(session, officer.unit_id, contact, NumberPlan(**service.settings.numbers.model_dump()))
+        insert_contact(session, officer.unit_id, contact, number_plan(service.settings.numbers))
     store.close()
 
 

@@ -24,6 +24,7 @@ from telephony.actions import (
     ReportForward,
     SetRemote,
 )
+from telephony.layerwire import Instant
 from telephony.line import LineProfile
 from telephony.sip import sdp
 from telephony.sip.authentication import Account
@@ -34,7 +35,8 @@ from telephony.sip.flow import Address, Flow, Transport
 from telephony.sip.layer import TransactionLayer
 from telephony.sip.matching import client_key
 from telephony.sip.message import Headers, Message, Request, Response, make_response, parse
-from telephony.switchboard import Instant, Switchboard, TrunkRoute
+from telephony.switchboard import Switchboard
+from telephony.trunks import TrunkRoute
 from tests.telephony.sip.peers import tokens
 
 LINE_HOST = "192.0.2.1"

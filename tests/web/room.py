@@ -17,13 +17,13 @@ from argon2 import PasswordHasher
 from config.settings import Settings, load
 from duty.domain.calls import CallEventKind, CallHappening, Direction, NewCall, Outcome, RecordingFacts
 from duty.domain.drafts import Draft, DraftField, FieldName, Source, Span
-from duty.domain.numbers import NumberPlan
 from duty.domain.rights import Actor, Role
 from duty.domain.transcripts import Segment, Speaker, Transcript, Word
 from duty.services.accounts import Accounts
 from duty.services.callbook import CallBook
 from duty.services.directory import NewContact
 from duty.services.lines import LinePlan, UnitPlan
+from duty.services.numbering import number_plan
 from duty.store.database import Store
 from web.services import Services, build
 
@@ -98,7 +98,7 @@ def make_room(directory: Path, clock: Callable[[], datetime]) -> Room:
     )
     services.lines.report(LINE, "phone", "1001", state="registered")
     services.lines.report(LINE, "trunk", LINE, state="registered")
-    plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+    plan = number_plan(settings.numbers)
     room = Room(services=services, settings=settings, clock=clock, book=CallBook(store, clock, plan))
     names = {
         "officer": "李晓明",
