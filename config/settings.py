@@ -222,6 +222,13 @@ class TrunkSettings(_Section):
     peers: tuple[Network, ...] = ()
 
 
+class SiprecSettings(_Section):
+    """Who forks the line's calls to us for recording, and the numbers by which they call the line besides its own."""
+
+    peers: tuple[Network, ...] = Field(min_length=1)
+    numbers: tuple[Annotated[str, Field(pattern=r"^\+?[0-9A-Za-z_.-]{1,40}$")], ...] = ()
+
+
 class ProbeSettings(_Section):
     """The probe's own account, on the PBX or at another carrier, from which it dials the line like anybody."""
 
@@ -248,6 +255,7 @@ class LineSettings(_Section):
     phones: tuple[PhoneSettings, ...]
     forwarding_codes: tuple[Annotated[str, Field(pattern=r"^[0-9*#]{2,20}$")], ...] = ()
     trunk: TrunkSettings | None = None
+    siprec: SiprecSettings | None = None
     probe: ProbeSettings | None = None
 
 

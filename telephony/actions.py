@@ -26,7 +26,8 @@ class OpenCall:
     """Write the call into the book and open its media; answer with ``Switchboard.call_opened`` when both
     are done.
 
-    100 Trying leaves only after that answer (requirement 6.1-a).
+    100 Trying leaves only after that answer (requirement 6.1-a). ``recording_session`` is the recording client's id of
+    a call that is forked to us (RFC 7865), None for one that passes through us.
     """
 
     call_id: str
@@ -40,6 +41,7 @@ class OpenCall:
     source: str
     command_id: int | None = None
     purpose: Purpose = Purpose.DUTY
+    recording_session: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,15 @@ class ReportForward:
     line_number: str
     way: Way
     target: str
+    source: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepEvidence:
+    """Keep what ``source`` said of the call as it came."""
+
+    call_id: str
     source: str
     raw: bytes
 
@@ -195,6 +206,7 @@ Action = (
     OpenCall
     | Record
     | ReportForward
+    | KeepEvidence
     | SetRemote
     | Bridge
     | Announce

@@ -43,6 +43,16 @@ class WriteForward:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteEvidence:
+    """What ``source`` said of a call, as it came."""
+
+    call_id: str
+    source: str
+    raw_hex: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteNoRecording:
     """The call ended without media."""
 
@@ -91,6 +101,7 @@ BookWork = (
     WriteCall
     | CallHappening
     | WriteForward
+    | WriteEvidence
     | LegQuality
     | RecordingFacts
     | WriteNoRecording
@@ -171,6 +182,9 @@ class BookWriter:
                     raw=bytes.fromhex(work.raw_hex),
                     line_number=work.line_number,
                 )
+            case WriteEvidence():
+                raw = bytes.fromhex(work.raw_hex)
+                self._calls.keep_evidence(work.call_id, at=work.at, source=work.source, raw=raw)
             case LegQuality():
                 self._calls.rate_leg(work)
             case RecordingFacts():

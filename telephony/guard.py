@@ -34,6 +34,7 @@ class Way(StrEnum):
     NETWORK_REDIRECT = "network_redirect"
     FORWARDED_181 = "forwarded_181"
     DIVERTED = "diverted"
+    RECORDED_TRANSFER = "recorded_transfer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,12 @@ TABLE: tuple[Rule, ...] = (
         way=Way.DIVERTED,
         source="RFC 5806, RFC 7044",
         detection="Diversion, History-Info or a served-user header on arrival: the call is taken but marked",
+        status=None,
+    ),
+    Rule(
+        way=Way.RECORDED_TRANSFER,
+        source="RFC 7865",
+        detection="in a recording session, the line's participant leaves and the others talk on: marked",
         status=None,
     ),
 )

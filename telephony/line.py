@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
+from duty.domain.numbers import NumberPlan
 from telephony.sip.flow import Flow
 
 Network = IPv4Network | IPv6Network
@@ -20,6 +21,16 @@ class TrunkProfile:
     username: str = ""
     password: str = ""
     peers: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiprecProfile:
+    """Who may fork the line's calls to us (RFC 7866): the networks of the recording clients, and ``numbers`` by which
+    they may call the line besides its own, written in any way under ``plan``."""
+
+    peers: tuple[Network, ...]
+    numbers: tuple[str, ...]
+    plan: NumberPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,7 @@ class LineProfile:
     announcement: str = ""
     hold: Literal["music", "silence"] = "music"
     trunk: TrunkProfile | None = None
+    siprec: SiprecProfile | None = None
     forwarding_codes: tuple[str, ...] = ()
 
 

@@ -38,7 +38,7 @@ from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
 from telephony.endpoint import Endpoint, facts_of
 from telephony.exceptionwatch import watch
-from telephony.line import LineProfile, TrunkProfile
+from telephony.line import LineProfile, SiprecProfile, TrunkProfile
 from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
 from telephony.listening import certificates, listens, own_address, route_to
 from telephony.livefeed import LiveFeed
@@ -252,7 +252,7 @@ def _probe_route(line: LineSettings) -> ProbeRoute:
     )
 
 
-def profile(line: LineSettings) -> LineProfile:
+def profile(line: LineSettings, plan: NumberPlan) -> LineProfile:
     """A line's settings as telephony's values, with the shipped forwarding codes."""
     codes = _shipped("forwarding_codes")
     trunk = None
@@ -263,6 +263,9 @@ def profile(line: LineSettings) -> LineProfile:
             password=line.trunk.password,
             peers=line.trunk.peers,
         )
+    siprec = None
+    if line.siprec is not None:
+        siprec = SiprecProfile(peers=line.siprec.peers, numbers=line.siprec.numbers, plan=plan)
     return LineProfile(
         number=line.number,
         name=line.name,
@@ -274,6 +277,7 @@ def profile(line: LineSettings) -> LineProfile:
         announcement=_own_prompt(line) if line.announcement else "",
         hold=line.hold,
         trunk=trunk,
+        siprec=siprec,
         forwarding_codes=(*codes["codes"], *line.forwarding_codes),
     )
 

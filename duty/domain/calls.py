@@ -71,6 +71,9 @@ class CallEventKind(StrEnum):
     FORWARD_ALLOWED = "forward_allowed"
     MEDIA_LOST = "media_lost"
     FAX_DETECTED = "fax_detected"
+    PARTIES = "parties"
+    STREAM_REFUSED = "stream_refused"
+    CONTINUED = "continued"
     ENDED = "ended"
     SALVAGED = "salvaged"
 
@@ -112,7 +115,8 @@ class NewCall:
 
     ``call_id`` is ours (32 hex digits); ``sip_call_id`` is the peer's header. ``caller_number`` and ``callee_number``
     are as signalled, not yet normalised; ``trust`` says how far the number may be believed (``asserted`` for
-    P-Asserted-Identity from the trunk, ``from`` for a bare From).
+    P-Asserted-Identity from the trunk, ``from`` for a bare From). ``recording_session`` is the recording client's id of
+    a call that was forked to us (RFC 7865), "" where it gave none, None for a call that passes through us.
     """
 
     call_id: str
@@ -126,6 +130,7 @@ class NewCall:
     source: str
     arrived_at: datetime
     purpose: Purpose = Purpose.DUTY
+    recording_session: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

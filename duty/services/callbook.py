@@ -15,6 +15,7 @@ from duty.domain.calls import (
     CallEventKind,
     CallHappening,
     CallState,
+    Direction,
     LegQuality,
     NewCall,
     Outcome,
@@ -82,10 +83,13 @@ class CallBook:
                     contact_id=contact.id if contact else None,
                     arrived_at=new.arrived_at,
                     command_id=command_id,
+                    recording_session=new.recording_session,
                 )
             )
             session.flush()
             session.add(CallEventRow(call_id=new.call_id, at=new.arrived_at, kind="arrived", data={}))
+            if new.recording_session:
+                _link_sessions(session, new, line)
             session.add(RecordingRow(call_id=new.call_id, state="open"))
             tell(
                 session,
@@ -148,6 +152,13 @@ class CallBook:
                 data=facts,
             )
 
+    def keep_evidence(self, call_id: str, *, at: datetime, source: str, raw: bytes) -> None:
+        """Keep what was said of a call as it came, with its SHA-256. Raises NotFound."""
+        with self._store.writing() as session:
+            _call(session, call_id)
+            sha256 = hashlib.sha256(raw).hexdigest()
+            session.add(EvidenceRow(call_id=call_id, at=at, source=signalled(source, 80), sha256=sha256, raw=raw))
+
     def rate_leg(self, quality: LegQuality) -> None:
         """Keep what one side's media were like. Raises NotFound."""
         with self._store.writing() as session:
@@ -177,6 +188,8 @@ class CallBook:
             _start_entry(session, call)
         if happening.kind is CallEventKind.ENDED:
             _ended(session, call, happening)
+        if happening.kind is CallEventKind.PARTIES:
+            self._name_other_side(session, call, happening)
         if happening.kind is CallEventKind.FORWARD_MARKED:
             raise_alarm(
                 session,
@@ -195,6 +208,32 @@ class CallBook:
             call_id=call.id,
             data={"state": call.state, "event": happening.kind.value, "direction": call.direction},
         )
+
+    def _name_other_side(self, session: Session, call: CallRow, happening: CallHappening) -> None:
+        """A recording client may say only later who is in the call; what the row says already stays."""
+        number = signalled(str(happening.data.get("other_number", "")), 120)
+        if call.direction != Direction.INBOUND.value or call.caller_number or not number:
+            return
+        normalised = normalise(number, self._plan)
+        call.caller_number, call.caller_normalised = number, normalised[:60]
+        call.caller_display = call.caller_display or signalled(str(happening.data.get("other_name", "")))
+        call.contact = match(session, normalised)
+
+
+def _link_sessions(session: Session, new: NewCall, line: LineRow) -> None:
+    """A recording client that lost us forks the same call again: each part of it names the other."""
+    earlier = session.scalars(
+        select(CallRow.id)
+        .where(
+            CallRow.recording_session == new.recording_session, CallRow.line_id == line.id, CallRow.id != new.call_id
+        )
+        .order_by(CallRow.arrived_at.desc())
+    ).first()
+    if earlier is None:
+        return
+    kind = CallEventKind.CONTINUED.value
+    for call_id, other, part in ((new.call_id, earlier, "earlier"), (earlier, new.call_id, "later")):
+        session.add(CallEventRow(call_id=call_id, at=new.arrived_at, kind=kind, data={"call": other, "part": part}))
 
 
 def _call(session: Session, call_id: str) -> CallRow:

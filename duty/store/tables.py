@@ -196,6 +196,7 @@ class CallRow(Base):
     answered_by: Mapped[str] = mapped_column(String(80), default="")
     end_reason: Mapped[str] = mapped_column(Text, default="")
     command_id: Mapped[int | None] = mapped_column(ForeignKey("commands.id"))
+    recording_session: Mapped[str | None] = mapped_column(String(255), index=True)
     line: Mapped[LineRow] = relationship(lazy="joined")
     contact: Mapped[ContactRow | None] = relationship(lazy="joined")
     recording: Mapped[RecordingRow | None] = relationship(lazy="joined", back_populates="call", uselist=False)
@@ -276,7 +277,7 @@ class ForwardExceptionRow(Base):
 
 
 class EvidenceRow(Base):
-    """The raw message behind a blocked forward; only ever added."""
+    """The raw message behind a blocked forward, or what a recording client said of a call; only ever added."""
 
     __tablename__ = "evidence"
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
