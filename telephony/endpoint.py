@@ -27,6 +27,7 @@ from telephony.actions import (
     CheckPin,
     FinishCommand,
     Hold,
+    KeepEvidence,
     MediaAddresses,
     OpenCall,
     PlayRingback,
@@ -43,7 +44,15 @@ from telephony.actions import (
     StopPlaying,
 )
 from telephony.bookkeeper import Bookkeeper
-from telephony.bookwork import WriteAttack, WriteCall, WriteCommandEnd, WriteComponent, WriteForward, WriteNoRecording
+from telephony.bookwork import (
+    WriteAttack,
+    WriteCall,
+    WriteCommandEnd,
+    WriteComponent,
+    WriteEvidence,
+    WriteForward,
+    WriteNoRecording,
+)
 from telephony.layerwire import Instant
 from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
@@ -110,6 +119,7 @@ class Endpoint:
             OpenCall: self._open_call,
             Record: self._record,
             ReportForward: self._report_forward,
+            KeepEvidence: self._keep_evidence,
             SetRemote: self._set_remote,
             Bridge: self._bridge,
             Announce: self._announce,
@@ -241,6 +251,7 @@ class Endpoint:
                     source=action.source,
                     arrived_at=now,
                     purpose=action.purpose,
+                    recording_session=action.recording_session,
                 ),
                 command_id=action.command_id,
             )
@@ -316,6 +327,11 @@ class Endpoint:
                 raw_hex=action.raw.hex(),
                 at=datetime.now(UTC),
             )
+        )
+
+    def _keep_evidence(self, action: KeepEvidence) -> None:
+        self._book.write(
+            WriteEvidence(call_id=action.call_id, source=action.source, raw_hex=action.raw.hex(), at=datetime.now(UTC))
         )
 
     def _set_remote(self, action: SetRemote) -> None:

@@ -181,7 +181,7 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
     )
     trunks = _trunks(settings)
     switchboard = Switchboard(
-        lines=[profile(line) for line in settings.lines],
+        lines=[profile(line, number_plan(settings.numbers)) for line in settings.lines],
         accounts=_accounts(settings, secrets),
         trunks=trunks,
         realm=settings.sip.realm,

@@ -11,7 +11,19 @@ from duty.domain.times import local
 from web.catalogue import Catalogue
 
 HIGH, MIDDLE = 0.8, 0.5
-_DETAILS = ("extension", "status", "cause", "way", "target", "digit", "parties", "label", "source", "reason", "position")
+_DETAILS = (
+    "extension",
+    "status",
+    "cause",
+    "way",
+    "target",
+    "digit",
+    "parties",
+    "label",
+    "source",
+    "reason",
+    "position",
+)
 
 
 def moment(instant: datetime | None) -> str:
