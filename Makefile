@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench fuzz interop rules screens clean lock
+.PHONY: help setup run test lint format bench fuzz kills interop rules screens clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ fuzz: $(VENV)/.dev ## ten minutes of coverage-guided fuzzing of all that reads t
 	$(BIN)/python -m pip install -q "$$(sed -n 's/^fuzz = \["\([^;"]*\).*/\1/p' pyproject.toml)"
 	scripts/fuzz.sh 600 $(BIN)/python
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+kills: $(VENV)/.dev ## 1,000 calls while the telephony process is killed again and again: is anything lost?
+	$(BIN)/python -m tests.faults.test_kills --calls 1000
 
 interop: $(VENV)/.dev ## only the tests against foreign programs
 	@scripts/system_packages.sh test

@@ -89,6 +89,7 @@ class MediaLeg:
         self._host: str | None = None
         self._source: Source | None = None
         self._destination: Source | None = None
+        self._told: Source | None = None
         self._latching = False
         self._early: deque[tuple[bytes, Source, float]] = deque(maxlen=_EARLY)
         self._hears = False
@@ -152,7 +153,7 @@ class MediaLeg:
         self._hears = somewhere and target.direction in _HEARING
         if somewhere and (self._destination, self._latching) != ((str(address), target.port), latch):
             self._host, self._destination, self._latching = str(address), (str(address), target.port), latch
-            self._source = None if latch else self._destination
+            self._told, self._source = self._destination, None if latch else self._destination
             self._reports.set_remote(str(address), target.port)
             self._take_early((str(address), target.port))
 
@@ -327,14 +328,18 @@ class MediaLeg:
                 self._stray += 1
 
     def _latch(self, source: Source, datagram: bytes) -> bool:
-        """Takes the first who sends media from the negotiated address for the remote, where that was allowed."""
-        if self._source is not None or not self._latching or source[0] != self._host:
+        """Takes the first who sends media from the negotiated address for the remote, where that was allowed; whoever
+        sends from the negotiated port itself takes over from one who did not, for that may be an earlier call's."""
+        if not self._latching or source[0] != self._host:
+            return False
+        if self._source is not None and source != self._told:
             return False
         if len(datagram) < HEADER.size or datagram[0] & 0xC0 != VERSION_BITS:
             return False
         payload_type = datagram[1] & PAYLOAD_TYPE_MASK
         if payload_type not in self._laws and payload_type not in (self._telephone_event, _COMFORT_NOISE):
             return False
+        self._forget()
         self._source = self._destination = source
         if self.other is not None:
             self.other._forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def seal_unsealed(recordings: Recordings, root: Path, before: datetime) -> int:
                 raise NotARecordingError(call_id)
             sealed = salvage(directory)
         except NotARecordingError:
+            if directory is not None:
+                with suppress(OSError):
+                    directory.rmdir()  # made, and then came the end: nothing is in it
             recordings.none_made(call_id)
         except RecordingNotSealedError as error:
             _log.error("%s", error)

@@ -202,6 +202,11 @@ class Service:
 
     def start(self) -> None:
         """Start and wait until the line answers OPTIONS. Raises ServiceError."""
+        self.launch()
+        self.wait(self.answers, "the line does not answer OPTIONS", _START_LIMIT_S)
+
+    def launch(self) -> None:
+        """Start and wait for nothing."""
         command = ["serve"] if self.whole else ["process", "telephony"]
         with (self.root / "service.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -212,7 +217,11 @@ class Service:
                 cwd=_ROOT,
                 env=os.environ | {"PYTHONPATH": str(_ROOT)},
             )
-        self.wait(self.answers, "the line does not answer OPTIONS", _START_LIMIT_S)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and is not ended, by whatever."""
+        return self._process is not None and self._process.poll() is None
 
     def answers(self) -> bool:
         """Whether the line answers OPTIONS now."""

@@ -308,6 +308,27 @@ async def test_latching_takes_the_first_port_and_no_other(room: Room) -> None:
     assert officer.received == caller.sent
 
 
+async def test_the_told_port_takes_over_from_an_earlier_call_of_the_same_host(room: Room) -> None:
+    """After a crash the other ends of the broken calls talk on to ports that are lent again."""
+    caller, officer = await room.peer(None), await room.peer(Speaker.OFFICER)
+    earlier = await room.peer(None)
+    room.session.set_remote(Speaker.CALLER, caller.remote, latch=True)
+    room.session.start_recording()
+    room.session.bridge()
+    await earlier.talk(room.at(Speaker.CALLER), NOISE[:1600])
+    await asyncio.gather(
+        caller.talk(room.at(Speaker.CALLER), NOISE[8000:16_000]),
+        earlier.talk(room.at(Speaker.CALLER), NOISE[1600:9600]),
+        officer.talk(room.at(Speaker.OFFICER), NOISE[:8000]),
+    )
+    await settle()
+    assert caller.received[-1] == officer.sent[-1]
+    assert b"".join(packet.payload for packet in officer.heard[-50:]) == NOISE[8000:16_000]
+    sealed = await room.session.close()
+    assert sealed is not None
+    assert channel(sealed, Speaker.CALLER).endswith(NOISE[8000:16_000])
+
+
 @pytest.mark.rule("6.6-b")
 async def test_a_key_is_relayed_with_the_others_number_and_reported_once(room: Room) -> None:
     caller = await room.peer(Speaker.CALLER)
