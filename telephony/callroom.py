@@ -20,6 +20,7 @@ from telephony.phones import Phones
 from telephony.probe_call import ProbeCall
 from telephony.probe_evidence import OurSide
 from telephony.sip.message import make_response
+from telephony.siprec.call import RecordedCall
 from telephony.spot_check import SpotCheckCall
 
 
@@ -55,6 +56,7 @@ class CallRoom:
         trust: str = "asserted",
         sip_call_id: str = "",
         command_id: int | None = None,
+        recording_session: str | None = None,
     ) -> None:
         """Take in a new call and have it opened; ``opened`` or ``not_opened`` follows."""
         self._index.add(call)
@@ -75,6 +77,7 @@ class CallRoom:
                 source=source,
                 command_id=command_id,
                 purpose=call.purpose,
+                recording_session=recording_session,
             )
         )
 
@@ -98,7 +101,7 @@ class CallRoom:
         if call is None or not call.opening:
             return
         self._index.drop(call_id)
-        if isinstance(call, InboundCall | OutboundCall | ProbeCall):
+        if isinstance(call, InboundCall | OutboundCall | ProbeCall | RecordedCall):
             response = make_response(call.invite, 503, to_tag=self._wire.token())
             self._wire.respond(call.transaction_id, response)
         if isinstance(call, ProbeCall):

@@ -289,7 +289,11 @@ class Endpoint:
         def tone(speaker: Speaker, name: str) -> None:
             self._note(call_id, CallEventKind.FAX_DETECTED, by=speaker.value, tone=name)
 
-        session.on_dtmf, session.on_silence, session.on_tone = digit, silence, tone
+        def voice(speaker: Speaker) -> None:
+            self._switchboard.voice_heard(call_id, speaker, instant())
+            self._flush()
+
+        session.on_dtmf, session.on_silence, session.on_tone, session.on_voice = digit, silence, tone, voice
         session.silence_after_s = LOCAL_SILENCE_S
 
     def _attend(self, call_id: str, session: MediaSession) -> None:

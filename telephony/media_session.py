@@ -36,7 +36,7 @@ class MediaSession:
     loop.
 
     ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, name)`` once when a fax calls
-    (``"cng"``) or answers (``"ced"``);
+    (``"cng"``) or answers (``"ced"``); ``on_voice(leg)`` once when the first packet has come;
     ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
     negotiated remote. While ``redact_dtmf`` is set, digits are told to ``on_dtmf`` but not written into the
     recording's sidecar (a PIN; tones pressed in the voice stay audible).
@@ -49,6 +49,7 @@ class MediaSession:
         self.on_dtmf: Callable[[Speaker, str, int], None] | None = None
         self.on_tone: Callable[[Speaker, str], None] | None = None
         self.on_silence: Callable[[Speaker, float], None] | None = None
+        self.on_voice: Callable[[Speaker], None] | None = None
         self.silence_after_s = 20.0
         self.redact_dtmf = False
         self._plane = plane
@@ -64,6 +65,7 @@ class MediaSession:
         self._held: set[Speaker] = set()
         self._expected_since: dict[Speaker, float] = {}
         self._silent: dict[Speaker, float] = {}
+        self._voices: set[Speaker] = set()
         self._silent_total = dict.fromkeys(Speaker, 0.0)
         self._ended_at: float | None = None
         self._playbacks: dict[Speaker, Playback] = {}
@@ -193,6 +195,10 @@ class MediaSession:
         for speaker, leg in self._legs.items():
             leg.tick(now)
             self._watch_silence(speaker, now)
+            if leg.last_packet_at is not None and speaker not in self._voices:
+                self._voices.add(speaker)
+                if self.on_voice is not None:
+                    self.on_voice(speaker)
 
     def pairs(self) -> tuple[SocketPair, ...]:
         """The sockets to be taken back by the pool."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from duty.domain.exceptions import ForwardException
+from duty.domain.transcripts import Speaker
 from telephony import admission, guard
 from telephony.actions import Action, FinishCommand, MediaAddresses, ReportAttack
 from telephony.arrival import Arrival, user_of
@@ -46,12 +47,15 @@ from telephony.sip.session_timer import refused_interval
 from telephony.sip.target import contact_uri
 from telephony.sip.transaction import Timers
 from telephony.sip.uri import SipUri
+from telephony.siprec.calls import RecordedCalls
+from telephony.siprec.intake import client_networks, is_recording_session
+from telephony.siprec.leg import OPTION as SIPREC
 from telephony.spot_check import SpotCheckCall
 from telephony.trunks import TrunkRoute, Trunks
 
 SERVED = frozenset(ALLOW.split(", ")) | {"REGISTER", "REFER"}
 """Methods that somebody here answers; REFER belongs to the guard."""
-EXTENSIONS = frozenset({TIMER})
+EXTENSIONS = frozenset({TIMER, SIPREC})
 """Option tags that a Require may name."""
 
 
@@ -87,7 +91,7 @@ class Switchboard:
         self._lines = {line.number: line for line in lines}
         self._wire = LayerWire(self.layer, token, session_s)
         self._trunks = Trunks(lines=self._lines, routes=trunks, layer=self.layer, token=token, chance=chance, act=act)
-        known = tuple(self._trunks.networks() | networks_of(accounts))
+        known = tuple(self._trunks.networks() | networks_of(accounts) | client_networks(lines))
         self.admission = admission.Admission(allowed=allowed_networks, known=known, scanners=scanners)
         self._phones = Phones(
             lines=lines, accounts=accounts, registrar=self.registrar, admission=self.admission, act=act
@@ -99,6 +103,7 @@ class Switchboard:
         self._duty = DutyCalls(
             room=self._room, checks=self._checks, wire=self._wire, phones=self._phones, trunks=self._trunks
         )
+        self._recorded = RecordedCalls(lines=lines, index=self.calls, room=self._room, wire=self._wire)
         self._closing = False
         self._now = Instant(monotonic=0.0, unix=0.0)
 
@@ -161,6 +166,12 @@ class Switchboard:
         elif isinstance(call, SpotCheckCall):
             call.announcement_ended(now.monotonic)
             self._room.settle(call)
+
+    def voice_heard(self, call_id: str, speaker: Speaker, now: Instant) -> None:
+        """The first voice has come from one side of a call."""
+        self._at(now)
+        self._recorded.heard(call_id, speaker)
+        self._pump()
 
     def dial(self, *, command_id: int, line_number: str, number: str, now: Instant) -> None:
         """The console asks for a call from the desk to ``number``."""
@@ -379,6 +390,9 @@ class Switchboard:
             raise RemoteProtocolError(503, "Service Unavailable")
         if too_small := refused_interval(event.request):
             self._refuse(event, 422, extra=too_small)
+            return
+        if is_recording_session(event.request):
+            self._recorded.take(event.transaction_id, event.request, event.flow)
             return
         sender = event.request.from_.uri
         user = sender.user if isinstance(sender, SipUri) else None

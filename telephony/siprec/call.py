@@ -10,6 +10,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import KeepEvidence, MediaAddresses, SetRemote
+from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Leg, Wire
 from telephony.line import LineProfile
@@ -38,14 +39,11 @@ class RecordedCall(Call):
         call_id: str,
         line: LineProfile,
         wire: Wire,
-        transaction_id: str,
-        request: Request,
-        flow: Flow,
-        contact: str,
+        arrival: Arrival,
         intake: Intake,
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=transaction_id)
-        self.invite, self._flow, self._contact = request, flow, contact
+        super().__init__(call_id=call_id, line=line, wire=wire, transaction_id=arrival.transaction_id)
+        self.invite, self._arrival = arrival.request, arrival
         self.metadata: Metadata | None = intake.metadata
         self.parties: Parties = intake.parties
         self.direction = intake.parties.direction
@@ -75,8 +73,8 @@ class RecordedCall(Call):
         self.network = RecordingLeg(
             transaction_id=self.transaction_id,
             request=self.invite,
-            flow=self._flow,
-            contact=self._contact,
+            flow=self._arrival.flow,
+            contact=self._arrival.contact,
             addresses=addresses,
             tag=self._wire.token(),
             claim=self._claim,
@@ -86,7 +84,7 @@ class RecordedCall(Call):
         self.client_leg.trying(self._wire)
         for mark in guard.examine_arrival(self.invite):
             self.mark(mark)
-        self._keep(metadata_in(self.invite), self._flow)
+        self._keep(metadata_in(self.invite), self._arrival.flow)
         self._show_parties()
         try:
             self.client_leg.read_offer()
@@ -192,6 +190,9 @@ class RecordedCall(Call):
             if label not in self._refused:
                 self._refused.add(label)
                 self.record(CallEventKind.STREAM_REFUSED, label=label[:40])
+
+    def _keep_company(self, leg: Leg) -> None:
+        """Nobody here can play anything to anybody."""
 
     def _consider_answer(self) -> None:
         """Answered is a call of which the metadata say that both sides speak, or both are heard."""

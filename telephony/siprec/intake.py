@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from duty.domain.calls import Direction
-from telephony.line import LineProfile, within
+from telephony.line import LineProfile, Network, within
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.headers import split_list
 from telephony.sip.message import Request
@@ -43,6 +43,11 @@ def is_recording_session(request: Request) -> bool:
 def clients_lines(lines: Iterable[LineProfile], host: str) -> tuple[LineProfile, ...]:
     """The lines whose calls may be forked to us from ``host``."""
     return tuple(line for line in lines if line.siprec is not None and within(host, line.siprec.peers))
+
+
+def client_networks(lines: Iterable[LineProfile]) -> set[Network]:
+    """Where the recording clients of all ``lines`` are."""
+    return {network for line in lines if line.siprec is not None for network in line.siprec.peers}
 
 
 def take_in(request: Request, dialled: str, lines: Sequence[LineProfile]) -> Intake | None:

@@ -83,3 +83,30 @@ BOMB = b"""<?xml version="1.0"?>
 EXTERNAL = b"""<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]>
 <recording xmlns="urn:ietf:params:xml:ns:recording:1"><session session_id="&x;"/></recording>"""
 UNDECLARED = b'<recording xmlns="urn:ietf:params:xml:ns:recording:1"><session session_id="&x;"/></recording>'
+
+BOUNDARY = "recorded"
+
+
+def offer(*streams: tuple[str, int, str], host: str = "192.0.2.5") -> bytes:
+    """A client's offer: label, port and direction of each stream, in PCMA and PCMU."""
+    media = "".join(
+        f"m=audio {port} RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n"
+        f"a=rtpmap:101 telephone-event/8000\r\na=label:{label}\r\na={direction}\r\n"
+        for label, port, direction in streams
+    )
+    return f"v=0\r\no=SRC 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{media}".encode()
+
+
+def multipart(sdp: bytes | None, metadata: bytes | None) -> bytes:
+    """Both in one body (RFC 7866 section 9)."""
+    parts = []
+    if sdp is not None:
+        parts.append(b"Content-Type: application/sdp\r\n\r\n" + sdp)
+    if metadata is not None:
+        disposition = b"Content-Disposition: recording-session\r\n\r\n"
+        parts.append(b"Content-Type: application/rs-metadata+xml\r\n" + disposition + metadata)
+    mark = BOUNDARY.encode()
+    return b"".join(b"--" + mark + b"\r\n" + part + b"\r\n" for part in parts) + b"--" + mark + b"--\r\n"
+
+
+MULTIPART = f"multipart/mixed;boundary={BOUNDARY}"
