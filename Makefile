@@ -57,8 +57,9 @@ fuzz: $(VENV)/.dev ## ten minutes of coverage-guided fuzzing of all that reads t
 kills: $(VENV)/.dev ## 1,000 calls while the telephony process is killed again and again: is anything lost?
 	$(BIN)/python -m tests.faults.test_kills --calls 1000
 
-interop: $(VENV)/.dev ## only the tests against foreign programs
-	@scripts/system_packages.sh test
+interop: $(VENV)/.dev ## only the tests against foreign programs; see docs/interop.md
+	@scripts/system_packages.sh interop
+	scripts/interop_venv.sh $(BIN)/python build/interop-venv
 	$(PYTEST) -m peer
 
 rules: $(VENV)/.dev ## print the requirement table with the tests that prove each row

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Programs and fonts that no Python package brings. Installs what is missing if it may, else says what to do.
-# usage: system_packages.sh run|test
+# usage: system_packages.sh run|test|interop
 set -eu
 
 present() {
@@ -8,6 +8,8 @@ present() {
         fonts-noto-cjk) ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 || fc-list :lang=zh 2>/dev/null | grep -q . ;;
         sip-tester) command -v sipp >/dev/null ;;
         baresip-core) command -v baresip >/dev/null ;;
+        linphone-cli) command -v linphonec >/dev/null ;;
+        kamailio) command -v kamailio >/dev/null || [ -x /usr/sbin/kamailio ] ;;
         chromium) command -v chromium >/dev/null ;;
         postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
         poppler-utils) command -v pdftotext >/dev/null ;;
@@ -17,7 +19,8 @@ present() {
 case ${1-} in
     run) wanted="fonts-noto-cjk" ;;
     test) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils" ;;
-    *) echo "usage: system_packages.sh run|test" >&2; exit 2 ;;
+    interop) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils linphone-cli kamailio" ;;
+    *) echo "usage: system_packages.sh run|test|interop" >&2; exit 2 ;;
 esac
 
 missing=""

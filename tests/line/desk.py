@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.line.service import Service
-from tests.peers.sipp import Sipp, SippRun
+from tests.peers.sipp import SCENARIOS, Sipp, SippRun
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Desk:
         calls: int = 1,
         echo: bool = False,
         timeout_s: int = 30,
+        scenarios: Path = SCENARIOS,
     ) -> SippRun:
         """A phone that plays ``scenario`` and is registered as ``extension``."""
         chosen = dict(values or {})
@@ -40,6 +42,7 @@ class Desk:
             calls=calls,
             echo=echo,
             timeout_s=timeout_s,
+            scenarios=scenarios,
         )
         self.register(extension, run.port)
         return run

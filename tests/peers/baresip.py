@@ -46,6 +46,7 @@ class BaresipAccount:
     answer: Literal["manual", "auto"] = "manual"
     transport: Literal["udp", "tcp", "tls"] = "udp"
     codecs: tuple[str, ...] = ("PCMA",)
+    digits: Literal["rtp", "info"] = "rtp"
 
     @property
     def aor(self) -> str:
@@ -61,6 +62,7 @@ class BaresipAccount:
             "answermode": self.answer,
             "audio_codecs": ",".join(self.codecs),
             "ptime": 20,
+            "dtmfmode": {"rtp": "rtpevent", "info": "info"}[self.digits],
         }
         given = (f"{name}={value}" for name, value in parameters.items() if value != "")
         return ";".join((f"<{self.aor};transport={self.transport}>", *given))

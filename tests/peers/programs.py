@@ -15,6 +15,8 @@ import pytest
 DEBIAN_PACKAGES = {
     "sipp": "sip-tester",
     "baresip": "baresip-core",
+    "linphonec": "linphone-cli",
+    "kamailio": "kamailio",
     "sox": "sox",
     "ffmpeg": "ffmpeg",
     "chromium": "chromium",
