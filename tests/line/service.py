@@ -80,6 +80,14 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Siprec:
+    """Who may fork the line's calls to the service, and what they call the line."""
+
+    peers: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One line as a test wants it; see the settings for what each value means."""
 
@@ -93,6 +101,7 @@ class Line:
     announcement: Path | None = None
     trunk: Trunk | None = None
     probe: Probe | None = None
+    siprec: Siprec | None = None
 
     def toml(self) -> str:
         """The line's part of a settings file."""
@@ -118,6 +127,9 @@ class Line:
             shown = {"caller_number": self.probe.caller_number, "username": self.probe.username}
             account = {"server": f"sip:{host}:{port}", **shown, "password": self.probe.password}
             parts += ["[lines.probe]", *_pairs(account)]
+        if self.siprec is not None:
+            parts += ["[lines.siprec]", f"peers = {json.dumps(self.siprec.peers)}"]
+            parts.append(f"numbers = {json.dumps(self.siprec.numbers)}")
         for extension in self.phones:
             parts += ["[[lines.phones]]", *_pairs({"extension": extension}), f"networks = {json.dumps(self.networks)}"]
         return "\n".join(parts) + "\n"
