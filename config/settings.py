@@ -60,6 +60,25 @@ class DataSettings(_Section):
         return self.dir / "live.sock"
 
 
+class RecordingSettings(_Section):
+    """How long recordings are kept, in what form, and how they are watched (requirement 6.2-c)."""
+
+    retention_days: int = Field(ge=365)
+    archive_after_days: int = Field(ge=0)
+    release_wav_after_days: int = Field(ge=0)
+    free_mb: int = Field(ge=1)
+    fill_hours: float = Field(gt=0)
+    reconcile_minutes: float = Field(gt=0)
+    verify_days: float = Field(gt=0)
+    verify_mb_per_second: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _released_after_archived(self) -> RecordingSettings:
+        if self.release_wav_after_days and not self.archive_after_days:
+            raise ValueError("release_wav_after_days needs archive_after_days: only a proven copy stands for a WAV")
+        return self
+
+
 class StoreSettings(_Section):
     """The database."""
 
@@ -190,6 +209,7 @@ class UnitSettings(_Section):
     parent: str | None = None
     is_hub: bool = False
     number_pattern: str
+    retention_days: int | None = Field(default=None, ge=365)
 
     @model_validator(mode="after")
     def _pattern_numbers(self) -> UnitSettings:
@@ -271,6 +291,7 @@ class Settings(BaseSettings):
     )
 
     data: DataSettings
+    recordings: RecordingSettings
     store: StoreSettings
     web: WebSettings
     sip: SipSettings
@@ -299,6 +320,8 @@ class Settings(BaseSettings):
         for line in self.lines:
             if line.unit not in above:
                 raise ValueError(f"line {line.number} names the unknown unit {line.unit}")
+        if self.recordings.free_mb > self.data.low_disk_mb:
+            raise ValueError("recordings.free_mb is more than data.low_disk_mb: the alarm has to come first")
         _once("unit", [unit.code for unit in self.units])
         _once("line", [line.number for line in self.lines])
         _once("extension", [phone.extension for line in self.lines for phone in line.phones])

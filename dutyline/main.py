@@ -77,6 +77,10 @@ def _runner(name: str, settings: Settings) -> Callable[[], None]:
         from web.serve import run as serve_console  # noqa: PLC0415
 
         return lambda: serve_console(settings)
+    if name == "custody":
+        from telephony.custody import run as keep_recordings  # noqa: PLC0415
+
+        return lambda: keep_recordings(settings)
     raise typer.BadParameter(f"no such process: {name}")
 
 
@@ -94,6 +98,20 @@ def verify(config: Config = None, as_json: Json = False) -> None:
     from dutyline.verify_command import run  # noqa: PLC0415
 
     run(settings_of(config), as_json=as_json)
+
+
+@app.command()
+def reconcile(
+    config: Config = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Names and sizes only; without it every file is read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare calls, recording rows and files, changing nothing; exit status 1 where they differ."""
+    from dutyline.reconcile_command import run  # noqa: PLC0415
+
+    run(settings_of(config), quick=quick, as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Keeps the three processes running: one that dies is started again and finds its state in the store.
+"""Keeps the four processes running: one that dies is started again and finds its state in the store.
 
 Each child holds the reading end of a pipe whose writing end only the supervisor has; when the supervisor dies in
 whatever way, the pipe closes and the child stops too, so that no half of the service is left on the line.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
-PROCESSES = ("telephony", "transcription", "web")
+PROCESSES = ("telephony", "transcription", "web", "custody")
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 20.0
 STOP_LIMIT_S = 12.0

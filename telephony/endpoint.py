@@ -18,6 +18,7 @@ from typing import Any
 from duty.domain.calls import CallEventKind, CallHappening, LegQuality, NewCall, Purpose, RecordingFacts
 from duty.domain.exceptions import ForwardException
 from duty.domain.linechecks import Finding
+from duty.domain.texts import signalled
 from duty.domain.transcripts import Speaker
 from duty.services.commands import DialCommand
 from telephony.actions import (
@@ -270,7 +271,7 @@ class Endpoint:
             return
         if action.purpose is Purpose.DUTY:
             self._listen(action.call_id, session)
-            session.start_recording()
+            session.start_recording(_about(action))
         elif action.purpose is Purpose.SPOT_CHECK:
             self._attend(action.call_id, session)
         self._sessions[action.call_id] = session
@@ -476,6 +477,18 @@ class Endpoint:
             _log.error("a task of the endpoint failed", exc_info=error)
 
 
+def _about(action: OpenCall) -> dict[str, str]:
+    """What a recording says of its own call, in case nothing else does any more."""
+    told = {
+        "line": action.line_number,
+        "direction": action.direction.value,
+        "caller": action.caller_number,
+        "callee": action.callee_number,
+        "sip_call_id": action.sip_call_id,
+    }
+    return {name: signalled(value, 255) for name, value in told.items()}
+
+
 def _qualities(call_id: str, session: MediaSession) -> list[LegQuality]:
     """What the media of both sides were like; a side that neither sent nor was sent anything is left out."""
     return [
@@ -506,4 +519,5 @@ def facts_of(sealed: SealedRecording, root: Path, *, salvaged: bool = False) -> 
         gaps=tuple((speaker.value, first, length) for speaker, gaps in sealed.gaps.items() for first, length in gaps),
         damage=sealed.damaged,
         salvaged=salvaged,
+        chain=sealed.chain or "",
     )

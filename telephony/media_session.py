@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -84,12 +84,15 @@ class MediaSession:
         self._legs[leg].set_remote(target, latch=latch)
         self._expected_since.setdefault(leg, self._plane.clock())
 
-    def start_recording(self) -> datetime:
-        """Records from now on; the wall clock of the first sample. Twice is once."""
+    def start_recording(self, about: Mapping[str, str] | None = None) -> datetime:
+        """Records from now on; the wall clock of the first sample. Twice is once. What the call is ``about`` stands in
+        the sidecar, so that the recording can be told without the book."""
         if self._recorder is None:
             self._zero = self._plane.clock()
             self._started_at += timedelta(seconds=self._zero - self._opened_at)
             self._recorder = self._plane.recordings.begin(self.call_id, self._started_at)
+            if about:
+                self._recorder.note("call", **about)
             for speaker, leg in self._legs.items():
                 leg.track = Track(speaker=speaker, recorder=self._recorder, live=self._plane.live, zero=self._zero)
         return self._started_at
@@ -99,6 +102,7 @@ class MediaSession:
         if not self._bridged:
             self._bridged_at = self._plane.clock()
             self._received_then = {of: leg.statistics().stream.received for of, leg in self._legs.items()}
+            self._note("bridged", Speaker.OFFICER)
         self._bridged = True
         self._apply_bridge()
 

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,21 +234,58 @@ def _render(raws: dict[Speaker, tuple[Path, Law] | None], samples: int, wav_path
     peaks: list[NDArray[np.int8]] = []
     partial = _partial(wav_path)
     with partial.open("wb") as file:
-        with wave.open(file, "wb") as wav:
-            wav.setnchannels(len(CHANNELS))
-            wav.setsampwidth(2)
-            wav.setframerate(SAMPLE_RATE)
-            wav.setnframes(samples)
-            for pair in zip(*(_chunks(raws[speaker], samples) for speaker in CHANNELS), strict=True):
-                frames = np.stack(pair, axis=1)
-                wav.writeframesraw(frames.astype("<i2").tobytes())
-                peaks.append(_peaks(frames))
+        _write_wav(file, raws, samples, peaks)
         file.flush()
         os.fsync(file.fileno())
     sha256 = _sha256(partial)
     partial.replace(wav_path)
     _replace(peaks_path, _peaks_json(peaks))
     return sha256
+
+
+def _write_wav(
+    to: IO[bytes], raws: dict[Speaker, tuple[Path, Law] | None], samples: int, peaks: list[NDArray[np.int8]] | None
+) -> None:
+    with wave.open(to, "wb") as wav:
+        wav.setnchannels(len(CHANNELS))
+        wav.setsampwidth(2)
+        wav.setframerate(SAMPLE_RATE)
+        wav.setnframes(samples)
+        for pair in zip(*(_chunks(raws[speaker], samples) for speaker in CHANNELS), strict=True):
+            frames = np.stack(pair, axis=1)
+            wav.writeframesraw(frames.astype("<i2").tobytes())
+            if peaks is not None:
+                peaks.append(_peaks(frames))
+
+
+def rendered_sha256(directory: Path, samples: int, heard: Callable[[int], None]) -> str:
+    """The SHA-256 that the WAV of ``directory`` has when it is made anew from the raw channels, of ``samples`` a
+    channel; ``heard`` hears of each piece of so many bytes. Nothing is written. Raises OSError."""
+    sink = _HashingSink(heard)
+    raws = {speaker: raw_file(directory, speaker) for speaker in CHANNELS}
+    _write_wav(cast(IO[bytes], sink), raws, samples, None)
+    return sink.digest.hexdigest()
+
+
+class _HashingSink:
+    """Takes a file that is written from its beginning to its end and keeps only its hash."""
+
+    def __init__(self, heard: Callable[[int], None]) -> None:
+        self.digest = hashlib.sha256()
+        self._heard = heard
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self._at += len(data)
+        self._heard(len(data))
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def _peaks(frames: Samples) -> NDArray[np.int8]:

@@ -22,6 +22,7 @@ _NEEDS: dict[EventKind, Right] = {
     EventKind.LINE_CHANGED: Right.SEE_DESK,
     EventKind.COMMAND_GIVEN: Right.CHECK_IDENTITY,
     EventKind.PENDING_CHANGED: Right.SEE_DESK,
+    EventKind.RECORDINGS_CHECKED: Right.SEE_DESK,
 }
 
 

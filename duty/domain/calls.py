@@ -76,6 +76,11 @@ class CallEventKind(StrEnum):
     CONTINUED = "continued"
     ENDED = "ended"
     SALVAGED = "salvaged"
+    ARCHIVED = "archived"
+    RAW_RELEASED = "raw_released"
+    WAV_RELEASED = "wav_released"
+    RECORDING_REMOVED = "recording_removed"
+    ADOPTED = "adopted"
 
 
 _NEXT: dict[tuple[CallState, CallEventKind], CallState] = {
@@ -163,7 +168,8 @@ class LegQuality:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingFacts:
     """What the recorder sealed: ``path`` relative to the recordings root, ``sha256`` of the stereo WAV, length in
-    seconds, samples per channel at 8 kHz, gaps as (channel, start sample, samples), reason of damage or None."""
+    seconds, samples per channel at 8 kHz, gaps as (channel, start sample, samples), reason of damage or None, ``chain``
+    the SHA-256 of the last link of its chain of segments."""
 
     call_id: str
     path: str
@@ -173,3 +179,4 @@ class RecordingFacts:
     gaps: tuple[tuple[str, int, int], ...] = ()
     damage: str | None = None
     salvaged: bool = False
+    chain: str = ""

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     LINE_CHANGED = "line.changed"
     COMMAND_GIVEN = "command.given"
     PENDING_CHANGED = "pending.changed"
+    RECORDINGS_CHECKED = "recordings.checked"
 
 
 class AlarmKind(StrEnum):
@@ -40,6 +41,10 @@ class AlarmKind(StrEnum):
     LINE_CHECK_FAILED = "line_check_failed"
     SPOT_CHECK_FAILED = "spot_check_failed"
     SIP_ATTACK = "sip_attack"
+    DISK_FILLING = "disk_filling"
+    DISK_NOTHING_TO_FREE = "disk_nothing_to_free"
+    RECORDING_DIFFERS = "recording_differs"
+    ARCHIVE_FAILED = "archive_failed"
 
 
 class Severity(StrEnum):

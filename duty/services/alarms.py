@@ -23,6 +23,10 @@ STANDING = frozenset(
         AlarmKind.TRUNK_UNREACHABLE,
         AlarmKind.DISK_LOW,
         AlarmKind.NO_ENGINE,
+        AlarmKind.DISK_FILLING,
+        AlarmKind.DISK_NOTHING_TO_FREE,
+        AlarmKind.RECORDING_DIFFERS,
+        AlarmKind.ARCHIVE_FAILED,
     }
 )
 """Kinds that describe a state: one open alarm per subject, cleared when the state passes."""

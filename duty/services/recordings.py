@@ -82,7 +82,7 @@ class Recordings:
                 facts.samples,
             )
             row.gaps = [list(gap) for gap in facts.gaps]
-            row.damage, row.salvaged, row.sealed_at = facts.damage, facts.salvaged, now
+            row.damage, row.salvaged, row.sealed_at, row.chain = facts.damage, facts.salvaged, now, facts.chain
             answered = call.answered_at is not None
             row.state, row.due_at = ("waiting", now) if answered else ("kept", None)
             if facts.salvaged:

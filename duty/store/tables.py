@@ -311,7 +311,58 @@ class RecordingRow(Base):
     archive_path: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
     archive_sha256: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
     archived_at: Mapped[datetime | None]
+    archive_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    archive_similarity: Mapped[float | None]
+    archive_tried_at: Mapped[datetime | None]
+    chain: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    verified_at: Mapped[datetime | None]
+    raw_released_at: Mapped[datetime | None]
+    wav_released_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
     call: Mapped[CallRow] = relationship(back_populates="recording", lazy="select")
+
+
+class DifferenceRow(Base):
+    """One difference between calls, recording rows and files, from the look that found it to the look that no longer
+    did."""
+
+    __tablename__ = "recording_differences"
+    __table_args__ = (Index("ix_recording_differences_open", "settled_at"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(24))
+    call_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"))
+    place: Mapped[str] = mapped_column(Text, default="")
+    detail: Mapped[str] = mapped_column(Text, default="")
+    found_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+
+
+class CustodyRow(Base):
+    """One act on a sealed recording's files, hash-chained over all recordings; only ever added."""
+
+    __tablename__ = "custody"
+    position: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
+    at: Mapped[datetime]
+    act: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[str]
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class HoldRow(Base):
+    """封存: while it stands, no file of the call's recording is removed, whatever its age."""
+
+    __tablename__ = "recording_holds"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
+    reason: Mapped[str]
+    placed_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    placed_at: Mapped[datetime]
+    lifted_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    lifted_at: Mapped[datetime | None]
+    lift_reason: Mapped[str] = mapped_column(Text, default="")
 
 
 class TranscriptRow(Base):

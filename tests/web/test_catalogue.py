@@ -13,6 +13,7 @@ import pytest
 
 from duty.domain.calls import CallEventKind, CallState, Direction, Outcome, Purpose
 from duty.domain.chain import LinkKind
+from duty.domain.custody import DifferenceKind
 from duty.domain.drafts import FieldName, Source
 from duty.domain.entries import Category, EntryContent, EntryState
 from duty.domain.errors import DutyError, Forbidden, Refused
@@ -66,6 +67,8 @@ def test_every_key_that_is_used_exists() -> None:
         ("source", Source),
         ("field", FieldName),
         ("way", Way),
+        ("difference", DifferenceKind),
+        ("difference_advice", DifferenceKind),
     ],
 )
 def test_every_value_that_is_shown_has_words(group: str, values: type[StrEnum]) -> None:

@@ -1,0 +1,297 @@
+"""The keeper of the recordings: a process of its own that compares calls, rows and files, reads every file through
+again and again, makes archive copies, and frees the disk of what is safe to remove (requirements 6.1-d, 6.2-c, 6.4-a).
+
+It is small and quick and holds the database no longer than a row takes; everything heavy is done by the worker, which
+takes only what no other process wants. Killed at any moment it begins anew and comes to the same end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import Settings
+from duty.domain.custody import SHALLOW, Booked, CustodyAct, Difference, DifferenceKind, Shelved, compare, judge
+from duty.domain.errors import DutyError
+from duty.domain.happenings import AlarmKind, Severity
+from duty.domain.numbers import NumberPlan
+from duty.domain.times import utc_now
+from duty.services.adoption import Adoption
+from duty.services.alarms import Alarms
+from duty.services.custody import Custody
+from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
+from duty.store.database import Store
+from telephony.adopting import found_call
+from telephony.custody_files import read_through, remove, shelves
+from telephony.custody_worker import CustodyWorker, WorkerDied, WorkerFailed
+from telephony.endpoint import facts_of
+
+_log = logging.getLogger(__name__)
+
+_STEP_S = 1.0
+_RETRY_S = 10.0
+ARCHIVE_RETRY = timedelta(days=1)
+_ORDER = (CustodyAct.RELEASE_RAW, CustodyAct.RELEASE_WAV, CustodyAct.REMOVE)
+"""What goes first when the disk is short."""
+_DEATHS = 3
+_MARGIN = 1.1
+"""Once something is freed, a little more than the mark, so that not every call frees again."""
+
+
+def retention_of(settings: Settings) -> Retention:
+    """The settings' periods."""
+    own = {unit.code: timedelta(days=unit.retention_days) for unit in settings.units if unit.retention_days}
+    return Retention(general=timedelta(days=settings.recordings.retention_days), by_unit=own)
+
+
+def run(settings: Settings) -> None:
+    """Keep until SIGTERM or SIGINT."""
+    os.nice(5)
+    stop = threading.Event()
+    store = Store(settings.store_url)
+    keeper = Keeper(settings, store)
+
+    def end(*_: object) -> None:
+        stop.set()
+        keeper.interrupt()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        while not stop.is_set():
+            try:
+                busy = keeper.step()
+            except (SQLAlchemyError, OSError, WorkerDied) as error:
+                if not stop.is_set():
+                    _log.error("the recordings cannot be kept at the moment: %s", error)
+                stop.wait(_RETRY_S)
+                continue
+            stop.wait(0.0 if busy else _STEP_S)
+    finally:
+        keeper.close()
+        store.close()
+
+
+class Keeper:
+    """One step after the other, the most urgent first. Raises SQLAlchemyError and OSError, and may then go on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        free_bytes: Callable[[Path], int] = lambda at: shutil.disk_usage(at).free,
+    ) -> None:
+        own = settings.recordings
+        self._settings = settings
+        self._root = settings.data.recordings
+        self._spool = settings.data.dir / "spool" / "book.spool"
+        self._free_bytes = free_bytes
+        self._custody = Custody(store, utc_now)
+        self._acts = CustodyActs(store, utc_now, retention_of(settings))
+        plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
+        self._adoption = Adoption(store, utc_now, plan)
+        self._alarms = Alarms(store, utc_now)
+        self._worker = CustodyWorker(mb_per_second=own.verify_mb_per_second)
+        self._compared_at: float | None = None
+        self._nothing_to_free: bool | None = None
+        self._deaths: Counter[str] = Counter()
+
+    def step(self) -> bool:
+        """The next thing to do; whether there may be more at once. Raises WorkerDied too."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        due = self._settings.recordings.reconcile_minutes * 60
+        if self._compared_at is None or time.monotonic() - self._compared_at >= due:
+            self.reconcile()
+            self._compared_at = time.monotonic()
+        return self._make_room() or self._release_old() or self._archive_next() or self._read_next()
+
+    def interrupt(self) -> None:
+        """Ends what the worker is doing; it will be done again."""
+        self._worker.interrupt()
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._worker.close()
+
+    # Calls, rows and files
+
+    def reconcile(self) -> int:
+        """Compare everything by name and size, mend what needs no guess, and keep what differs; how many open
+        differences there are."""
+        shelved, strays = shelves(self._root)
+        seen = compare(self._custody.booked(), shelved, stray_files=strays, now=utc_now())
+        for call_id in seen.finish:
+            self._finish(call_id)
+        adopted = {each.place for each in seen.adopt if self._adopt(each)}
+        left = [each for each in seen.differences if each.place not in adopted or each.kind is DifferenceKind.STRAY]
+        return self._custody.found(left, SHALLOW)
+
+    def _adopt(self, shelf: Shelved) -> bool:
+        """Seal what was found and write it into the book; False where that cannot be. While the spool holds lines, the
+        call may still be on its way into the book."""
+        if self._spool.exists():
+            return False
+        directory = self._root / shelf.place
+        try:
+            sealed = self._worker.seal(directory)
+            return self._adoption.adopt(
+                found_call(sealed, self._settings.lines[0].number), facts_of(sealed, self._root)
+            )
+        except (WorkerFailed, DutyError) as error:
+            _log.error("%s cannot be taken into the book: %s", shelf.place, error)
+            return False
+
+    def _finish(self, call_id: str) -> None:
+        """Remove what the book says is removed: a process was killed between the two."""
+        row = self._custody.one(call_id)
+        if row is None:
+            return
+        for act, booked in (
+            (CustodyAct.REMOVE, row.removed),
+            (CustodyAct.RELEASE_WAV, row.wav_released),
+            (CustodyAct.RELEASE_RAW, row.raw_released),
+        ):
+            if booked:
+                remove(self._root / row.place, act)
+
+    def _read_next(self) -> bool:
+        """One recording through, the one not read for the longest time."""
+        call_id = self._custody.longest_unread(utc_now() - timedelta(days=self._settings.recordings.verify_days))
+        row = self._custody.one(call_id) if call_id else None
+        if row is None:
+            return False
+        try:
+            self._custody.read(row.call_id, self._read_once(row))
+        except WorkerFailed as error:
+            _log.error("recording %s cannot be read: %s", row.call_id, error)
+            unreadable = Difference(
+                kind=DifferenceKind.FILE_ALTERED, call_id=row.call_id, place=row.place, detail=str(error)
+            )
+            self._custody.read(row.call_id, [unreadable])
+        return True
+
+    def _read_once(self, row: Booked) -> list[Difference]:
+        """A recording at which the worker dies again and again is unreadable, and the others have their turn."""
+        try:
+            differences = judge(row, self._worker.read(self._root, row))
+        except WorkerDied as error:
+            self._deaths[row.call_id] += 1
+            if self._deaths[row.call_id] < _DEATHS:
+                raise
+            raise WorkerFailed(str(error)) from error
+        self._deaths.pop(row.call_id, None)
+        return differences
+
+    # The archive
+
+    def _archive_next(self) -> bool:
+        days = self._settings.recordings.archive_after_days
+        if not days:
+            return False
+        now = utc_now()
+        call_id = self._acts.to_archive(sealed_before=now - timedelta(days=days), tried_before=now - ARCHIVE_RETRY)
+        row = self._custody.one(call_id) if call_id else None
+        if row is None:
+            return False
+        try:
+            copy = self._worker.archive(self._root, row)
+        except WorkerFailed as error:
+            self._acts.not_archived(row.call_id, str(error))
+            return True
+        proven = ProvenCopy(
+            path=f"{row.place}/{copy.path.name}", sha256=copy.sha256, bytes=copy.bytes, similarity=copy.similarity
+        )
+        self._acts.archived(row.call_id, proven)
+        return True
+
+    def _release_old(self) -> bool:
+        days = self._settings.recordings.release_wav_after_days
+        return bool(days) and self._one_less(CustodyAct.RELEASE_WAV, timedelta(days=days), "release_wav_after_days") > 0
+
+    # Room on the disk
+
+    def _make_room(self) -> bool:
+        mark = self._settings.recordings.free_mb * 1_000_000
+        free = self._free_bytes(self._root)
+        if free >= mark:
+            self._tell_freed(nothing=False)
+            return False
+        while free < mark * _MARGIN:
+            if not any(self._one_less(act, timedelta(0), "free_mb") for act in _ORDER):
+                self._tell_freed(nothing=free < mark)
+                return False
+            free = self._free_bytes(self._root)
+        self._tell_freed(nothing=False)
+        return True
+
+    def _one_less(self, act: CustodyAct, age: timedelta, reason: str) -> int:
+        """Do ``act`` to the oldest recording that allows it; how many bytes that gave, 0 where none did."""
+        passed_over: set[str] = set()
+        while (
+            call_id := self._acts.next(act, sealed_before=utc_now() - age, passed_over=frozenset(passed_over))
+        ) is not None:
+            row = self._custody.one(call_id)
+            passed_over.add(call_id)
+            if row is None or not self._whole(act, row):
+                continue
+            self._acts.perform(act, call_id, reason=reason)
+            if freed := remove(self._root / row.place, act):
+                return freed
+        return 0
+
+    def _whole(self, act: CustodyAct, row: Booked) -> bool:
+        """Whether what stays behind can stand for what goes, by reading it now."""
+        try:
+            if act is CustodyAct.RELEASE_WAV:
+                self._worker.prove(self._root, row)
+            elif act is CustodyAct.RELEASE_RAW:
+                differences = judge(row, self._worker.read(self._root, row, hurry=True))
+                self._custody.read(row.call_id, differences)
+                return not differences
+        except WorkerFailed as error:
+            if act is CustodyAct.RELEASE_WAV:
+                self._acts.not_archived(row.call_id, str(error))
+            return False
+        return True
+
+    def _tell_freed(self, *, nothing: bool) -> None:
+        if nothing == self._nothing_to_free:
+            return
+        if nothing:
+            free_mb = self._free_bytes(self._root) // 1_000_000
+            self._alarms.report(
+                AlarmKind.DISK_NOTHING_TO_FREE, Severity.CRITICAL, subject="recordings", free_mb=free_mb
+            )
+        else:
+            self._alarms.settle(AlarmKind.DISK_NOTHING_TO_FREE, subject="recordings")
+        self._nothing_to_free = nothing
+
+
+def survey(settings: Settings, store: Store, *, deep: bool, heard: Callable[[int], None]) -> list[Difference]:
+    """Everything that differs now, by name and size and, where ``deep``, by reading every file; nothing is changed.
+    ``heard`` hears how many bytes were read. Raises OSError, SQLAlchemyError."""
+    root, custody = settings.data.recordings, Custody(store, utc_now)
+    shelved, strays = shelves(root)
+    found = list(compare(custody.booked(), shelved, stray_files=strays, now=utc_now()).differences)
+    for row in custody.booked() if deep else ():
+        if row.sealed and not row.removed:
+            reading = read_through(
+                root / row.place,
+                samples=row.samples,
+                wav="" if row.wav_released else row.path.rpartition("/")[2],
+                archive=row.archive_path.rpartition("/")[2],
+                pace=heard,
+            )
+            found += judge(row, reading)
+    return found

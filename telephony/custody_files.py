@@ -1,0 +1,193 @@
+"""What lies below the recordings root, by name and size; and reading one recording's files through."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from duty.domain.custody import CustodyAct, Manifest, Reading, Shelved
+from telephony.media_errors import NotARecordingError
+from telephony.recording_chain import check_chain
+from telephony.recording_files import SIDECAR_NAME, raw_file, read_sidecar
+from telephony.sealing import (
+    CHANNELS,
+    MANIFEST_NAME,
+    PEAKS_NAME,
+    WAV_NAME,
+    SealedRecording,
+    rendered_sha256,
+    salvage,
+    sync_directory,
+)
+
+ARCHIVE_NAME = "recording.opus"
+_CHUNK_BYTES = 1 << 18
+_OWN = frozenset({WAV_NAME, PEAKS_NAME, MANIFEST_NAME, SIDECAR_NAME})
+_CALL_ID_CHARS = 32
+
+Pace = Callable[[int], None]
+"""Hears of bytes that were read and takes its time."""
+
+
+def unhurried(mb_per_second: float, *, clock: Callable[[], float] = time.monotonic) -> Pace:
+    """A pace that keeps reading below ``mb_per_second``."""
+    due = clock()
+
+    def pace(read: int) -> None:
+        nonlocal due
+        due = max(due, clock() - 1.0) + read / (mb_per_second * 1_000_000)
+        ahead = due - clock()
+        if ahead > 0:
+            time.sleep(ahead)
+
+    return pace
+
+
+def shelves(root: Path) -> tuple[list[Shelved], list[str]]:
+    """Every recording's directory below ``root``, and what lies there and is none. Raises OSError where ``root`` itself
+    cannot be read; a directory that goes while one looks is passed over."""
+    found: list[Shelved] = []
+    strays: list[str] = []
+    for directory in _call_directories(root, strays):
+        try:
+            found.append(look(root, directory))
+        except FileNotFoundError:
+            continue
+    return found, strays
+
+
+def _call_directories(root: Path, strays: list[str]) -> Iterator[Path]:
+    """Directories at ``YYYY/MM/DD/<call id>``; everything else is a stray."""
+    level = [root]
+    for digits in (4, 2, 2):
+        deeper: list[Path] = []
+        for parent in level:
+            for entry in sorted(parent.iterdir()):
+                if entry.is_dir() and len(entry.name) == digits and entry.name.isdigit():
+                    deeper.append(entry)
+                else:
+                    strays.append(str(entry.relative_to(root)))
+        level = deeper
+    for day in level:
+        for entry in sorted(day.iterdir()):
+            if entry.is_dir() and len(entry.name) == _CALL_ID_CHARS and set(entry.name) <= set("0123456789abcdef"):
+                yield entry
+            else:
+                strays.append(str(entry.relative_to(root)))
+
+
+def look(root: Path, directory: Path) -> Shelved:
+    """One directory by names and sizes. Raises OSError."""
+    sizes: dict[str, int] = {}
+    changed = directory.stat().st_mtime
+    for entry in os.scandir(directory):
+        status = entry.stat(follow_symlinks=False)
+        changed = max(changed, status.st_mtime)
+        sizes[entry.name] = status.st_size
+    speakers = {f"{speaker.value}." for speaker in CHANNELS}
+    raw = tuple(sorted(name for name in sizes if name[: name.find(".") + 1] in speakers))
+    archives = {name: size for name, size in sizes.items() if name.endswith(".opus") and not name.startswith(".")}
+    own = {*_OWN, *raw, *archives}
+    return Shelved(
+        place=str(directory.relative_to(root)),
+        call_id=directory.name,
+        changed_at=datetime.fromtimestamp(changed, UTC),
+        wav_bytes=sizes.get(WAV_NAME),
+        archives=archives,
+        raw_files=raw,
+        sidecar=SIDECAR_NAME in sizes,
+        manifest=_manifest(directory / MANIFEST_NAME) if MANIFEST_NAME in sizes else None,
+        strays=tuple(sorted(name for name in sizes if name not in own and not name.startswith("."))),
+    )
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """None also for one that cannot be read: it is as good as missing."""
+    try:
+        content: Any = json.loads(path.read_bytes())
+        return Manifest(
+            wav_sha256=content["wav_sha256"],
+            samples=content["samples"],
+            chain=content["chain"] or "",
+            raw_channels=sum(1 for samples in content["raw_samples"].values() if samples),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_through(directory: Path, *, samples: int, wav: str = "", archive: str = "", pace: Pace) -> Reading:
+    """Reads the files of one recording to their ends: the WAV and the copy by these names where given, and the raw
+    channels where there are any, whose WAV would have ``samples``. What is not there is left out. Raises OSError."""
+    raw = {speaker: found for speaker in CHANNELS if (found := raw_file(directory, speaker)) is not None}
+    contents = read_sidecar(directory)
+    check = check_chain(contents.raw, {speaker.value: path for speaker, (path, _) in raw.items()}) if raw else None
+    if check is not None:
+        pace(sum(path.stat().st_size for path, _ in raw.values()))
+    return Reading(
+        wav_sha256=_sha256(directory / wav, pace) if wav else None,
+        archive_sha256=_sha256(directory / archive, pace) if archive else None,
+        rendered_sha256=rendered_sha256(directory, samples, pace) if raw else None,
+        altered=tuple(map(str, check.altered)) if check is not None else (),
+        chain=check.head if check is not None else None,
+    )
+
+
+def _sha256(path: Path, pace: Pace) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK_BYTES):
+                digest.update(piece)
+                pace(len(piece))
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()
+
+
+def sealed_as_found(directory: Path) -> SealedRecording:
+    """A recording that was found, sealed as after a crash; one whose working files were released is what its manifest
+    says, if the WAV is that. Raises NotARecordingError, RecordingNotSealedError, OSError."""
+    try:
+        return salvage(directory)
+    except NotARecordingError:
+        path = directory / MANIFEST_NAME
+        content: Any = json.loads(path.read_bytes()) if path.exists() else None
+    try:
+        sealed = SealedRecording.from_json(directory, content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotARecordingError(f"{directory.name} holds neither raw channels nor a manifest") from error
+    if _sha256(sealed.wav_path, lambda _: None) != sealed.wav_sha256:
+        raise NotARecordingError(f"{directory.name} holds another WAV than its manifest says")
+    return sealed
+
+
+def remove(directory: Path, act: CustodyAct) -> int:
+    """Removes what ``act`` lets go, for good; how many bytes. Doing it twice is harmless. Raises OSError."""
+    freed = 0
+    if not directory.is_dir():
+        return 0
+    for path in sorted(directory.iterdir()):
+        if _goes(path.name, act):
+            freed += path.lstat().st_size
+            path.unlink()
+    if freed:
+        sync_directory(directory)
+    return freed
+
+
+def _goes(name: str, act: CustodyAct) -> bool:
+    raw = name.partition(".")[0] in {speaker.value for speaker in CHANNELS}
+    match act:
+        case CustodyAct.RELEASE_RAW:
+            return raw
+        case CustodyAct.RELEASE_WAV:
+            return name == WAV_NAME
+        case CustodyAct.REMOVE:
+            return name != MANIFEST_NAME
+    return False

@@ -1,0 +1,423 @@
+"""The keeper of the recordings on real files and a real store: everything that goes wrong is found, alarmed once, and
+settled when it is right again; nothing goes that may not go."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from config.settings import Settings, load
+from duty.domain.calls import CallEventKind, Outcome
+from duty.domain.times import utc_now
+from duty.domain.transcripts import Speaker
+from duty.store.database import Store
+from duty.store.tables import (
+    AlarmRow,
+    AuditRow,
+    CallEventRow,
+    CallRow,
+    CustodyRow,
+    DifferenceRow,
+    EntryRow,
+    RecordingRow,
+)
+from telephony.custody import Keeper, survey
+from telephony.demo.script import CONVERSATION
+from telephony.endpoint import facts_of
+from telephony.recorder import Recorder
+from telephony.rtp.g711 import Law
+from telephony.sealing import salvage
+from tests.duty.room import HUB_LINE, Room
+
+VOICE = Law.PCMA.encode(np.concatenate([line.samples() for line in CONVERSATION]))[: 8 * 8000]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "dutyline.db"
+    with closing(Store(f"sqlite:///{path}")) as store:
+        store.migrate()
+    return path
+
+
+class Shelf:
+    """A room with recordings that the recorder made, and their keeper."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.store = store
+        self.room = Room(store)
+        self.folder = folder
+        self.root = folder / "recordings"
+        self.root.mkdir()
+        self.free = 10**12
+        self.keeper = self.kept()
+
+    def settings(self, **own: float) -> Settings:
+        base = load()
+        values = {"archive_after_days": 0, "verify_mb_per_second": 1000.0, **own}
+        return base.model_copy(
+            update={
+                "data": base.data.model_copy(update={"dir": self.folder}),
+                "recordings": base.recordings.model_copy(update=values),
+            }
+        )
+
+    def kept(self, **own: float) -> Keeper:
+        return Keeper(self.settings(**own), self.store, free_bytes=lambda _: self.free)
+
+    def recording(self, *, ago: timedelta = timedelta(hours=1), finalized: bool = True, booked: bool = True) -> Path:
+        """A call that ended so long ago, with its sealed recording; its directory."""
+        self.room.clock.now = utc_now() - ago
+        call_id = self.room.answered_call()
+        recorder = Recorder(root=self.root, call_id=call_id, started_at=self.room.clock.now)
+        recorder.note(
+            "call", line=HUB_LINE, direction="inbound", caller="13800138000", callee=HUB_LINE, sip_call_id="x"
+        )
+        recorder.note("bridged", channel="officer", position=4000)
+        for at in range(0, len(VOICE), 160):
+            recorder.write(Speaker.CALLER, position=at, payload=VOICE[at : at + 160], law=Law.PCMA)
+            recorder.write(Speaker.OFFICER, position=at, payload=VOICE[::-1][at : at + 160], law=Law.PCMA)
+        sealed = recorder.seal()
+        if booked:
+            self.room.recordings.seal(facts_of(sealed, self.root))
+        with self.store.writing() as session:
+            session.get_one(RecordingRow, call_id).state = "done" if booked else "open"
+            for entry in session.scalars(select(EntryRow).where(EntryRow.call_id == call_id)):
+                entry.state = "finalized" if finalized else "draft"
+        past = (utc_now() - ago).timestamp()
+        for path in (*sealed.directory.iterdir(), sealed.directory):
+            os.utime(path, (past, past))
+        return sealed.directory
+
+    def row(self, directory: Path) -> RecordingRow:
+        with self.store.reading() as session:
+            return session.get_one(RecordingRow, directory.name)
+
+    def run(self, keeper: Keeper | None = None) -> None:
+        """Everything the keeper finds to do."""
+        keeper = keeper or self.keeper
+        keeper.reconcile()
+        for _ in range(50):
+            if not keeper.step():
+                return
+        raise AssertionError("the keeper does not come to rest")
+
+    def alarms(self, kind: str) -> list[AlarmRow]:
+        with self.store.reading() as session:
+            return list(session.scalars(select(AlarmRow).where(AlarmRow.kind == kind).order_by(AlarmRow.id)))
+
+    def open(self) -> list[str]:
+        with self.store.reading() as session:
+            rows = session.scalars(select(DifferenceRow).where(DifferenceRow.settled_at.is_(None)))
+            return sorted(row.kind for row in rows)
+
+    def events(self, directory: Path) -> list[str]:
+        with self.store.reading() as session:
+            query = select(CallEventRow.kind).where(CallEventRow.call_id == directory.name).order_by(CallEventRow.id)
+            return list(session.scalars(query))
+
+    def acts(self) -> list[str]:
+        with self.store.reading() as session:
+            return list(session.scalars(select(CustodyRow.act).order_by(CustodyRow.position)))
+
+
+@pytest.fixture
+def shelf(template: Path, tmp_path: Path) -> Iterator[Shelf]:
+    shutil.copy(template, tmp_path / "dutyline.db")
+    with closing(Store(f"sqlite:///{tmp_path / 'dutyline.db'}")) as store:
+        made = Shelf(tmp_path, store)
+        yield made
+        made.keeper.close()
+
+
+def test_a_true_book_has_no_difference_and_is_read_through(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    shelf.run()
+    assert (shelf.open(), shelf.alarms("recording_differs")) == ([], [])
+    assert shelf.row(directory).verified_at is not None
+    assert survey(shelf.settings(), shelf.store, deep=True, heard=lambda _: None) == []
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def relink(directory: Path) -> None:
+    """Somebody who knows the form alters the raw sound, makes a new chain for it and seals it anew."""
+    (directory / "sealed.json").unlink()
+    flip(directory / "caller.alaw", 5000)
+    lines = (directory / "events.jsonl").read_bytes().splitlines()
+    events = [json.loads(line) for line in lines]
+    import hashlib
+
+    from telephony.recording_chain import Chain
+
+    raw = {name: (directory / f"{name}.alaw").read_bytes() for name in ("caller", "officer")}
+    for event in events:
+        event.pop("previous", None)
+        if event["event"] == "segment":
+            data = raw[event["channel"]][event["start"] : event["start"] + event["samples"]]
+            event["sha256"] = hashlib.sha256(data).hexdigest()
+    (directory / "events.jsonl").write_bytes(Chain().lines(events)[0])
+    wav = (directory / "recording.wav").read_bytes()
+    salvage(directory)
+    (directory / "recording.wav").write_bytes(wav)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "the WAV is gone": (lambda at: (at / "recording.wav").unlink(), ["file_missing"]),
+    "all is gone": (shutil.rmtree, ["file_missing"]),
+    "the WAV is cut": (lambda at: os.truncate(at / "recording.wav", 9000), ["file_altered", "file_length"]),
+    "one bit of the WAV": (lambda at: flip(at / "recording.wav", 60_000), ["file_altered"]),
+    "one bit of a raw channel": (lambda at: flip(at / "officer.alaw", 31_000), ["chain_altered"]),
+    "a line of the sidecar": (lambda at: flip(at / "events.jsonl", 300), ["chain_altered"]),
+    "a raw channel is gone": (lambda at: (at / "caller.alaw").unlink(), ["chain_altered", "raw_missing"]),
+    "the manifest is gone": (lambda at: (at / "sealed.json").unlink(), ["manifest_missing"]),
+    "a chain made anew": (relink, ["chain_differs", "manifest_differs"]),
+    "something that is no recording": (lambda at: (at / "note.txt").write_text("x"), ["stray"]),
+}
+
+
+@pytest.mark.rule("6.1-d")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_is_done_to_the_files_is_found_alarmed_once_and_settled(shelf: Shelf, fault: str) -> None:
+    shelf.recording()
+    directory = shelf.recording()
+    saved = shelf.folder / "saved"
+    shutil.copytree(directory, saved)
+    spoil, expected = FAULTS[fault]
+    spoil(directory)
+    shelf.run()
+    assert shelf.open() == expected
+    assert len(shelf.alarms("recording_differs")) == len(expected)
+    surveyed = survey(shelf.settings(), shelf.store, deep=True, heard=lambda _: None)
+    assert sorted({each.kind.value for each in surveyed}) == expected
+    with shelf.store.writing() as session:
+        session.get_one(RecordingRow, directory.name).verified_at = None
+    shelf.run()
+    assert len(shelf.alarms("recording_differs")) == len(expected), "not told twice"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(saved, directory)
+    with shelf.store.writing() as session:
+        session.get_one(RecordingRow, directory.name).verified_at = None
+    shelf.run()
+    assert shelf.open() == []
+    assert [alarm.cleared_at is not None for alarm in shelf.alarms("recording_differs")] == [True] * len(expected)
+
+
+def test_a_disk_that_is_not_there_is_one_alarm(shelf: Shelf) -> None:
+    for _ in range(23):
+        shelf.room.clock.now = utc_now() - timedelta(hours=2)
+        call_id = shelf.room.answered_call()
+        with shelf.store.writing() as session:
+            row = session.get_one(RecordingRow, call_id)
+            row.state, row.path, row.samples = "done", f"2026/11/23/{call_id}/recording.wav", 800
+    shelf.keeper.reconcile()
+    assert [alarm.subject for alarm in shelf.alarms("recording_differs")] == ["many"]
+    assert len(shelf.open()) == 23
+
+
+@pytest.mark.rule("6.1-d")
+def test_a_recording_that_no_row_names_is_taken_into_the_book(shelf: Shelf) -> None:
+    """The database was restored from a copy that is older than the call."""
+    directory = shelf.recording()
+    with shelf.store.writing() as session:
+        session.query(CallEventRow).delete()
+        session.query(EntryRow).delete()
+        session.query(RecordingRow).delete()
+        session.query(CallRow).delete()
+    shelf.run()
+    shelf.keeper.reconcile()
+    assert shelf.open() == []
+    with shelf.store.reading() as session:
+        call = session.get_one(CallRow, directory.name)
+        assert (call.caller_number, call.direction, call.outcome, call.end_reason) == (
+            "13800138000", "inbound", "interrupted", "adopted",
+        )  # fmt: skip
+        assert call.answered_at is not None
+        assert call.answered_at - call.arrived_at == timedelta(seconds=0.5)
+        assert call.ended_at is not None
+        assert call.ended_at - call.arrived_at == timedelta(seconds=8)
+        assert session.scalars(select(EntryRow.state).where(EntryRow.call_id == call.id)).all() == ["draft"]
+    assert shelf.row(directory).state == "waiting"
+    assert "adopted" in shelf.events(directory)
+
+
+def test_while_the_spool_waits_nothing_is_adopted(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    with shelf.store.writing() as session:
+        session.query(RecordingRow).delete()
+    (shelf.folder / "spool").mkdir()
+    spool = shelf.folder / "spool" / "book.spool"
+    spool.write_text("{}\n")
+    shelf.keeper.reconcile()
+    assert shelf.open() == ["row_missing"]
+    spool.unlink()
+    shelf.keeper.reconcile()
+    assert shelf.open() == []
+    assert shelf.row(directory).state == "waiting"
+
+
+def test_a_recording_that_nobody_can_read_stays_and_is_told(shelf: Shelf) -> None:
+    directory = shelf.root / "2026" / "11" / "23" / ("f" * 32)
+    directory.mkdir(parents=True)
+    (directory / "recording.wav").write_bytes(b"no sound at all")
+    past = (utc_now() - timedelta(hours=1)).timestamp()
+    for path in (directory / "recording.wav", directory):
+        os.utime(path, (past, past))
+    shelf.run()
+    assert shelf.open() == ["orphan"]
+    assert (directory / "recording.wav").read_bytes() == b"no sound at all"
+
+
+@pytest.mark.rule("6.2-c")
+def test_the_archive_copy_is_made_once_and_the_wav_goes_only_when_it_is_old_enough(shelf: Shelf) -> None:
+    old, young = shelf.recording(ago=timedelta(days=40)), shelf.recording(ago=timedelta(days=5))
+    _age(shelf, old, days=40)
+    _age(shelf, young, days=5)
+    keeper = shelf.kept(archive_after_days=3, release_wav_after_days=30)
+    shelf.run(keeper)
+    keeper.close()
+    for directory in (old, young):
+        row = shelf.row(directory)
+        assert row.archive_path == f"{directory.relative_to(shelf.root)}/recording.opus"
+        assert (shelf.root / row.archive_path).stat().st_size == row.archive_bytes
+        assert row.archive_similarity is not None
+        assert row.archive_similarity > 0.95
+    assert shelf.row(old).wav_released_at is not None
+    assert not (old / "recording.wav").exists()
+    assert len(shelf.row(old).sha256) == 64, "what the WAV was stays in the book"
+    assert shelf.row(young).wav_released_at is None
+    assert (young / "recording.wav").exists()
+    assert sorted(shelf.acts()) == ["archive", "archive", "release_wav"]
+    assert shelf.events(old)[-2:] == ["archived", "wav_released"]
+    shelf.run()
+    assert shelf.open() == []
+    with shelf.store.reading() as session:
+        audited = session.scalars(select(AuditRow.action).where(AuditRow.subject == f"call:{old.name}")).all()
+        assert audited == ["recording_archive", "recording_release_wav"]
+
+
+def _age(shelf: Shelf, directory: Path, *, days: int) -> None:
+    with shelf.store.writing() as session:
+        moment: datetime = utc_now() - timedelta(days=days)
+        row = session.get_one(RecordingRow, directory.name)
+        row.sealed_at = moment
+        session.get_one(CallRow, directory.name).ended_at = moment
+
+
+def test_a_copy_that_cannot_be_made_releases_nothing_and_is_told(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    _age(shelf, directory, days=40)
+    flip(directory / "recording.wav", 70_000)
+    keeper = shelf.kept(archive_after_days=3, release_wav_after_days=4)
+    shelf.run(keeper)
+    keeper.close()
+    assert shelf.row(directory).archive_path == ""
+    assert (directory / "recording.wav").exists()
+    assert [alarm.subject for alarm in shelf.alarms("archive_failed")] == [directory.name]
+
+
+def test_a_copy_that_was_altered_does_not_let_the_wav_go(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    _age(shelf, directory, days=40)
+    keeper = shelf.kept(archive_after_days=3)
+    shelf.run(keeper)
+    keeper.close()
+    flip(directory / "recording.opus", 900)
+    keeper = shelf.kept(archive_after_days=3, release_wav_after_days=4)
+    shelf.run(keeper)
+    keeper.close()
+    assert shelf.row(directory).wav_released_at is None
+    assert (directory / "recording.wav").exists()
+
+
+@pytest.mark.rule("6.2-c")
+@pytest.mark.rule("6.4-a")
+def test_a_short_disk_is_freed_of_what_is_safe_oldest_first(shelf: Shelf) -> None:
+    expired = shelf.recording(ago=timedelta(days=1200))
+    archived = shelf.recording(ago=timedelta(days=60))
+    plain = shelf.recording(ago=timedelta(days=50))
+    unfinished = shelf.recording(ago=timedelta(days=1300), finalized=False)
+    for directory, days in ((expired, 1200), (archived, 60), (plain, 50), (unfinished, 1300)):
+        _age(shelf, directory, days=days)
+    keeper = shelf.kept(archive_after_days=55)
+    shelf.run(keeper)  # the two oldest have their copies
+    before = shelf.acts()
+    assert before.count("archive") == 3
+    shelf.free = 400_000_000
+    steps: list[tuple[str, str]] = []
+    keeper.reconcile()
+    keeper._make_room()
+    keeper.close()
+    with shelf.store.reading() as session:
+        for link in session.scalars(select(CustodyRow).order_by(CustodyRow.position)).all()[len(before) :]:
+            steps.append((link.act, link.call_id))
+    assert steps == [
+        ("release_raw", expired.name),
+        ("release_raw", archived.name),
+        ("release_raw", plain.name),
+        ("release_wav", expired.name),
+        ("release_wav", archived.name),
+        ("remove", expired.name),
+    ]
+    assert [path.name for path in expired.iterdir()] == ["sealed.json"]
+    assert sorted(path.name for path in plain.iterdir()) == [
+        "events.jsonl",
+        "peaks.json",
+        "recording.wav",
+        "sealed.json",
+    ]
+    assert (unfinished / "recording.wav").exists()
+    assert (unfinished / "caller.alaw").exists()
+    assert [alarm.cleared_at for alarm in shelf.alarms("disk_nothing_to_free")] == [None]
+    shelf.free = 10**12
+    shelf.run()
+    assert shelf.open() == []
+
+
+def test_freeing_stops_as_soon_as_there_is_room(shelf: Shelf) -> None:
+    first, second = shelf.recording(ago=timedelta(days=2)), shelf.recording(ago=timedelta(days=1))
+    readings = iter([400_000_000, 600_000_000])
+    keeper = Keeper(shelf.settings(), shelf.store, free_bytes=lambda _: next(readings))
+    assert keeper._make_room()
+    keeper.close()
+    assert not (first / "caller.alaw").exists()
+    assert (second / "caller.alaw").exists()
+    assert shelf.alarms("disk_nothing_to_free") == []
+
+
+@pytest.mark.rule("6.2-c")
+def test_killed_between_row_and_file_the_next_look_finishes(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    with shelf.store.writing() as session:
+        session.get_one(RecordingRow, directory.name).raw_released_at = utc_now()
+    shelf.keeper.reconcile()
+    assert not (directory / "caller.alaw").exists()
+    shelf.keeper.reconcile()
+    assert shelf.open() == []
+
+
+def test_a_call_that_lives_is_left_alone(shelf: Shelf) -> None:
+    call_id = shelf.room.arrive()
+    shelf.room.happen(call_id, CallEventKind.ANSWERED, extension="1001")
+    recorder = Recorder(root=shelf.root, call_id=call_id, started_at=utc_now())
+    recorder.write(Speaker.CALLER, position=0, payload=VOICE[:160], law=Law.PCMA)
+    recorder.tick(0.0)
+    shelf.run()
+    assert shelf.open() == []
+    shelf.room.clock.now = utc_now() - timedelta(hours=1)
+    shelf.room.happen(call_id, CallEventKind.ENDED, Outcome.ANSWERED)
+    shelf.run()
+    assert shelf.open() == ["not_sealed"]
