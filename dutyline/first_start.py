@@ -53,7 +53,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def _plans(settings: Settings) -> tuple[list[UnitPlan], list[LinePlan]]:
-    units = [UnitPlan(**unit.model_dump()) for unit in settings.units]
+    units = [UnitPlan(**unit.model_dump(exclude={"retention_days"})) for unit in settings.units]
     lines = [
         LinePlan(
             number=line.number,
