@@ -11,6 +11,9 @@ from telephony.sip.headers import NameAddr, parse_name_addr, split_list
 from telephony.sip.message import Request
 from telephony.sip.uri import SipUri, TelUri, Uri
 
+HOPS = 70
+"""Of a request that begins here (RFC 3261 8.1.1.6)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
@@ -41,6 +44,12 @@ def caller_of(request: Request, *, trusted: bool) -> tuple[NameAddr, str]:
                 for value in split_list(text):
                     return _bare(parse_name_addr(value)), "asserted"
     return _bare(request.from_), "from"
+
+
+def hops_left(request: Request) -> int:
+    """How many hops what we send on for ``request`` may still take, so that a call that comes back to us ends some time
+    (RFC 7332 section 5); below 1 it may take none."""
+    return HOPS if request.max_forwards is None else min(request.max_forwards - 1, HOPS)
 
 
 def user_of(uri: Uri) -> str:

@@ -27,11 +27,12 @@ from telephony.actions import (
     SetRemote,
     StopPlaying,
 )
-from telephony.leg import ALLOW, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire
+from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire
 from telephony.line import LineProfile
 from telephony.sip import causes
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.flow import Flow
+from telephony.sip.inspection import inspect
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
@@ -61,12 +62,15 @@ _NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.ENDED: frozenset(),
 }
 
+_INSPECTED = frozenset({"INVITE", "UPDATE", "PRACK", "INFO", "OPTIONS"})
+"""Requests that may be refused for what they require; a BYE is served whatever it says."""
+
 Handler = Callable[["Call", Leg, str, Request], None]
 
 PEER_VANISHED = "peer_vanished"
 _HOLDING = frozenset({"recvonly", "inactive"})
 """Our direction towards a side that has put the call on hold: it does not want to hear us."""
-TRY_AGAIN = (("Retry-After", "2"),)
+NO_PRACK = "no_prack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class Call:
 
     direction: Direction
     purpose = Purpose.DUTY
+    extensions = EXTENSIONS
+    """Option tags that a Require within its dialogs may name."""
     takes_place = True
     """Whether it counts among the calls that the line takes at once."""
 
@@ -235,6 +241,14 @@ class Call:
                 leg.drop(self._wire, status=503)
         self.finish(Outcome.ANSWERED if self.answered else Outcome.INTERRUPTED, reason=reason)
 
+    def _gave_up_meanwhile(self, leg: ServerLeg, *, reason: str) -> None:
+        """A CANCEL while our 200 still waits for a PRACK: both sides were there, and one has gone."""
+        if leg.concluded and not leg.ended and self.live and leg.withdraw(self._wire):
+            other = self.other(leg)
+            if other is not None:
+                other.drop(self._wire, status=480)
+            self.finish(Outcome.ANSWERED, reason=reason)
+
     def abandon(self) -> bool:
         """Now that the call is opened: end it where it was given up before; whether it was."""
         given_up = self.abandoned
@@ -247,20 +261,23 @@ class Call:
         return True
 
     def acknowledged(self, leg: Leg, request: Request) -> None:
-        """The ACK to a 200 of ours. It carries the peer's answer where the offer was ours."""
-        if leg.ended or not leg.awaits_answer or not request.body:
+        """The ACK to a 200 of ours, or the PRACK to a reliable response. It carries the peer's answer where the offer
+        was ours."""
+        if leg.ended or not leg.awaits_answer:
             return
         leg.awaits_answer = False
         before = leg.target
+        if before is not None and not request.body:
+            return
         try:
             leg.accept(request)
         except RemoteProtocolError as error:
             if before is None:
-                self._break_off(leg, reason=f"bad_answer: {error.reason}")
+                self._break_off(leg, reason=f"bad_answer: {error.reason}", status=488)
             return
         if self._refused_media(leg, before, request):
             if before is None:
-                self._break_off(leg, reason="forward_media_move")
+                self._break_off(leg, reason="forward_media_move", status=488)
             return
         self._heard_anew(leg, before)
 
@@ -274,17 +291,26 @@ class Call:
     @property
     def due(self) -> float | None:
         """The next instant (monotonic s) at which ``wake`` has something to do."""
-        moments = [self.deadline, *(leg.session.due for leg in self._kept_legs() if leg.session is not None)]
+        legs = self._kept_legs()
+        moments = [self.deadline, *(leg.session.due for leg in legs if leg.session is not None)]
+        moments += [leg.sending.due for leg in legs if isinstance(leg, ServerLeg)]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wake(self, now: float) -> None:
-        """Do what is due: the deadline, then the sessions."""
+        """Do what is due: the deadline, then what waits for a PRACK, then the sessions."""
         if self.deadline is not None and self.deadline <= now:
             self.deadline = None
             self.time_out(now)
         for leg in self._kept_legs():
+            if isinstance(leg, ServerLeg) and not leg.repeat(self._wire):
+                self.unheard(leg)
+        for leg in self._kept_legs():
             if not keeping.keep(leg, self._wire):
                 self._break_off(leg, reason=PEER_VANISHED)
+
+    def unheard(self, leg: ServerLeg) -> None:
+        """Nobody acknowledged a reliable provisional response (RFC 3262 section 3): the peer is gone."""
+        self._break_off(leg, reason=NO_PRACK, status=504)
 
     def inquiry_answered(self, leg: Leg, response: Response) -> None:
         """A response to what we asked within a dialog to see whether the peer is there."""
@@ -312,8 +338,9 @@ class Call:
     def _kept_legs(self) -> list[Leg]:
         return [leg for leg in (self.network, self.desk) if leg is not None and not leg.ended] if self.live else []
 
-    def _break_off(self, leg: Leg, *, reason: str) -> None:
-        leg.bye(self._wire, reason=causes.VANISHED if reason == PEER_VANISHED else causes.NORMAL)
+    def _break_off(self, leg: Leg, *, reason: str, status: int = 480) -> None:
+        cause = causes.VANISHED if reason == PEER_VANISHED else causes.NORMAL
+        leg.drop(self._wire, status=status, reason=cause)
         other = self.other(leg)
         if other is not None:
             other.drop(self._wire, status=480)
@@ -339,6 +366,11 @@ class Call:
         if attempt is not None:
             self.report(attempt, source=flow.remote[0], raw=request.serialize())
             self._answer(transaction_id, request, attempt.status or 603)
+            return
+        if request.method in _INSPECTED and (
+            refusal := inspect(request, methods=_INSPECTED, extensions=self.extensions)
+        ):
+            self._answer(transaction_id, request, refusal.status, extra=refusal.headers)
             return
         handler = _HANDLERS.get(request.method)
         if handler is None:
@@ -376,19 +408,21 @@ class Call:
         self.finish(Outcome.ANSWERED if self.answered else Outcome.CANCELLED, reason=who)
 
     def _offered_again(self, leg: Leg, transaction_id: str, request: Request) -> None:
-        """A re-INVITE or UPDATE: a new place for the same side's audio, or hold. The other side need not know."""
-        if leg.negotiating and (request.body or request.method == "INVITE"):
-            self._answer(transaction_id, request, 500, extra=TRY_AGAIN)  # RFC 3261 14.2, RFC 3311 5.2
+        """A re-INVITE, UPDATE or PRACK: a new place for the same side's audio, or hold. The other side need not
+        know."""
+        offers, invites = bool(request.body), request.method == "INVITE"
+        if (invites and leg.is_asked) or (offers and leg.owes_answer):  # RFC 3261 14.2, RFC 3311 5.2
+            self._answer(transaction_id, request, 500, extra=(("Retry-After", str(int(keeping.chance(leg) * 11))),))
             return
-        if leg.inquiry is not None and leg.inquiry.method == "INVITE" and (request.body or request.method == "INVITE"):
-            self._answer(transaction_id, request, 491)  # ours is on its way (RFC 3261 14.2)
+        if (invites and leg.asks) or (offers and not invites and leg.is_owed_answer):  # two offers cross: ours counts
+            self._answer(transaction_id, request, 491)
             return
         if too_small := refused_interval(request):
             self._answer(transaction_id, request, 422, extra=too_small)
             return
         if not request.body:
-            leg.awaits_answer = request.method == "INVITE"
-            body = leg.offer_body() if leg.awaits_answer else b""
+            leg.awaits_answer = leg.awaits_answer or invites
+            body = leg.offer_body() if invites else b""
             self._agree(leg, transaction_id, request, body)
             return
         before = leg.target
@@ -400,6 +434,7 @@ class Call:
         if self._refused_media(leg, before, request):
             self._answer(transaction_id, request, 488)
             return
+        leg.awaits_answer = leg.awaits_answer and not invites
         self._heard_anew(leg, before)
         self._agree(leg, transaction_id, request, body)
 
@@ -424,6 +459,8 @@ class Call:
         return self.forbidden(guard.examine_media(leg.target.host, leg.hosts))
 
     def _heard_anew(self, leg: Leg, before: AudioTarget | None) -> None:
+        if leg not in (self.network, self.desk):
+            return  # a phone that rings along: it is heard when it answers
         self.hear(leg)
         self._note_hold(leg, before.direction if before else "sendrecv")
 
@@ -449,6 +486,25 @@ class Call:
             self._away.discard(leg.speaker)
             self.actions.append(Resume(call_id=self.call_id, speaker=leg.speaker))
 
+    def _acknowledged_early(self, leg: Leg, transaction_id: str, request: Request) -> None:
+        """PRACK (RFC 3262): the answer to an offer of ours, perhaps an offer, or neither."""
+        if not isinstance(leg, ServerLeg) or not leg.sending.acknowledge(request):
+            self._answer(transaction_id, request, 481)
+            return
+        if leg.awaits_answer:
+            self._answer(transaction_id, request, 200)
+            self.acknowledged(leg, request)
+            self.heard_early(leg)
+        elif request.body:
+            self._offered_again(leg, transaction_id, request)
+        else:
+            self._answer(transaction_id, request, 200)
+        if self.live:
+            leg.go_on(self._wire)
+
+    def heard_early(self, leg: ServerLeg) -> None:
+        """The peer, which had made no offer, has now said where it listens, before it is answered."""
+
     def _accept(self, _leg: Leg, transaction_id: str, request: Request) -> None:
         self._answer(transaction_id, request, 200, extra=(("Allow", ALLOW),))
 
@@ -457,6 +513,7 @@ _HANDLERS: dict[str, Handler] = {
     "BYE": Call._bye,
     "INVITE": Call._offered_again,
     "UPDATE": Call._offered_again,
+    "PRACK": Call._acknowledged_early,
     "INFO": Call._accept,
     "OPTIONS": Call._accept,
 }

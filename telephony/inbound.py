@@ -13,9 +13,9 @@ from typing import Literal
 from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
-from telephony.actions import Announce, MediaAddresses
-from telephony.arrival import Arrival
-from telephony.call import Abandoned, Call, Phase
+from telephony.actions import Announce, MediaAddresses, Record
+from telephony.arrival import Arrival, hops_left
+from telephony.call import NO_PRACK, Abandoned, Call, Phase
 from telephony.leg import ClientLeg, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
 from telephony.sip.causes import ELSEWHERE, NORMAL
@@ -69,6 +69,7 @@ class InboundCall(Call):
         self._desks: list[ClientLeg] = []
         self._statuses: list[int] = []
         self._ending = NO_ANSWER
+        self._announcement: Record | None = None
         self._rang = False
 
     @property
@@ -155,6 +156,7 @@ class InboundCall(Call):
                 local=self.addresses.officer,
                 tag=self._wire.token(),
                 hosts=phone.hosts,
+                hops=max(1, hops_left(self.invite)),
             )
             self._desks.append(leg)
             self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
@@ -187,7 +189,7 @@ class InboundCall(Call):
             leg.bye(self._wire, reason=ELSEWHERE if self.answered else NORMAL)
             return
         try:
-            leg.accept(response)
+            leg.take_answer(response)
         except RemoteProtocolError as error:
             self._unusable(leg, error.status, now)
             return
@@ -226,15 +228,35 @@ class InboundCall(Call):
         self._ending = ending
         for leg in self._desks:
             leg.cancel(self._wire)
-        if ending.prompt is None or self.line.no_answer == "hangup" or self.caller_leg.waits_for_answer:
+        if ending.prompt is None or self.line.no_answer == "hangup" or not self.caller_leg.hears_early(self._wire):
             self._end_unanswered(reason)
             return
         self.enter(Phase.ANNOUNCING)
         self.deadline = now + ANNOUNCEMENT_LIMIT_S
         self.caller_leg.progress(self._wire, 183, early_media=True)
-        prompt = self.line.announcement or ending.prompt
-        self.record(CallEventKind.ANNOUNCEMENT, prompt=prompt, reason=reason)
-        self.actions.append(Announce(call_id=self.call_id, prompt=prompt))
+        self._announcement = Record(
+            call_id=self.call_id,
+            kind=CallEventKind.ANNOUNCEMENT,
+            data={"prompt": self.line.announcement or ending.prompt, "reason": reason},
+        )
+        if not self.caller_leg.waits_for_answer:
+            self._announce(self._announcement)
+
+    def _announce(self, announcement: Record) -> None:
+        self.actions += [announcement, Announce(call_id=self.call_id, prompt=str(announcement.data["prompt"]))]
+
+    def heard_early(self, leg: ServerLeg) -> None:
+        """A caller without an offer of its own has said where it listens: now it can be told."""
+        if self.phase is Phase.ANNOUNCING and self._announcement is not None and leg.target is not None:
+            self._announce(self._announcement)
+
+    def unheard(self, leg: ServerLeg) -> None:
+        """The caller is gone; a call that nobody had answered stays what it was."""
+        if self.phase is Phase.ANNOUNCING:
+            leg.refuse(self._wire, 504)
+            self.finish(self._ending.outcome, reason=NO_PRACK)
+        else:
+            super().unheard(leg)
 
     def announcement_ended(self) -> None:
         """The caller has heard it all."""
@@ -251,6 +273,7 @@ class InboundCall(Call):
             self.abandoned = Abandoned(status=487, outcome=Outcome.CANCELLED, reason="caller_cancelled")
             return
         if self.caller_leg.concluded:
+            self._gave_up_meanwhile(self.caller_leg, reason="caller_hung_up")
             return
         self.caller_leg.refuse(self._wire, 487)
         outcome = self._ending.outcome if self.phase is Phase.ANNOUNCING else Outcome.CANCELLED

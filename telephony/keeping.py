@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from telephony.leg import SDP_TYPE, Leg, Wire
+from hashlib import sha256
+
+from telephony.leg import SDP_TYPE, ClientLeg, Leg, Wire
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.message import Request, Response
 from telephony.sip.session_timer import Due
 
 _GONE = frozenset({408, 481})
 _NO_UPDATE = frozenset({405, 420, 501})
+_CROSSED = 491
 
 
 def keep(leg: Leg, wire: Wire) -> bool:
@@ -56,8 +59,24 @@ def _take_up(leg: Leg, wire: Wire, asked: Request, response: Response) -> None:
         _refresh(leg, wire)
     elif response.status in (401, 407) and (proof := leg.prove(wire, response, asked)):
         _ask(leg, wire, asked.method, (*proof, *leg.session.refresh()))
+    elif response.status == _CROSSED and asked.method == "INVITE":
+        leg.session.put_off(wire.now, glare_s(leg))
     else:
         leg.session.put_off(wire.now)
+
+
+def glare_s(leg: Leg) -> float:
+    """How long to wait after 491, when a re-INVITE of either side crossed (RFC 3261 14.1): 2.1 to 4 s where the Call-ID
+    is ours, else 0 to 2 s, in units of 10 ms."""
+    first, steps = (210, 190) if isinstance(leg, ClientLeg) else (0, 200)
+    return (first + int(chance(leg) * (steps + 1))) / 100
+
+
+def chance(leg: Leg) -> float:
+    """A number 0..1 that nobody else can tell beforehand, another one for each request of ours or the peer's."""
+    dialog = leg.dialog
+    seed = "" if dialog is None else f"{dialog.local}|{dialog.local_cseq}|{dialog.remote_cseq}"
+    return int.from_bytes(sha256(seed.encode()).digest()[:4], "big") / 2**32
 
 
 def _refresh(leg: Leg, wire: Wire) -> None:

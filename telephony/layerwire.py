@@ -24,6 +24,7 @@ class LayerWire:
     def __init__(self, layer: TransactionLayer, token: Callable[[], str], session_s: int) -> None:
         self.now = 0.0
         self.session_s = session_s
+        self.reliable = True
         self._layer = layer
         self.token = token
 

@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import Protocol
 
 from duty.domain.transcripts import Speaker
-from telephony.sip import causes, sdp
+from telephony.branch import Branch, Branches
+from telephony.sip import causes, reliable, sdp
 from telephony.sip.dialog import Dialog
 from telephony.sip.digest import authorize, parse_challenge
 from telephony.sip.errors import RemoteProtocolError
@@ -22,18 +23,22 @@ from telephony.sip.message import Headers, Request, Response, make_response
 from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
 from telephony.sip.session_description import SessionDescription, parse_sdp
+from telephony.sip.session_timer import OPTION as TIMER
 from telephony.sip.session_timer import SessionTimer
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK"
+EXTENSIONS = frozenset({TIMER, reliable.OPTION})
+"""Option tags that a Require may name."""
 SDP_TYPE = "application/sdp"
 AGENT = "dutyline"
 
 
 class Wire(Protocol):
     """The transaction layer with the present instant already given: ``now`` in monotonic s. ``session_s`` is how often
-    a session is to be refreshed, 0 for never."""
+    a session is to be refreshed, 0 for never; ``reliable`` whether provisional responses may be reliable (RFC 3262)."""
 
     session_s: int
+    reliable: bool
 
     @property
     def now(self) -> float:
@@ -93,12 +98,28 @@ class Leg:
         self._version = 0
 
     @property
-    def negotiating(self) -> bool:
-        """Whether the first offer of the dialog still waits for its answer: until then no further one is taken."""
-        raise NotImplementedError
+    def is_asked(self) -> bool:
+        """Whether the peer's INVITE that made the dialog still waits for our final response."""
+        return False
 
-    def drop(self, wire: Wire, *, status: int) -> None:
-        """End the session in the way its state allows; ``status`` answers an INVITE that waits for us."""
+    @property
+    def asks(self) -> bool:
+        """Whether an INVITE of ours within or for the dialog still waits for its final response."""
+        return self.inquiry is not None and self.inquiry.method == "INVITE"
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether an offer of the peer's still waits for our answer."""
+        return False
+
+    @property
+    def is_owed_answer(self) -> bool:
+        """Whether an offer of ours still waits for the peer's answer."""
+        return self.awaits_answer or self.asks
+
+    def drop(self, wire: Wire, *, status: int, reason: str = causes.NORMAL) -> None:
+        """End the session in the way its state allows; ``status`` answers an INVITE that waits for us, ``reason`` goes
+        into a BYE."""
         raise NotImplementedError
 
     def take(self, request: Request, flow: Flow) -> None:
@@ -181,8 +202,11 @@ class ServerLeg(Leg):
         self.transaction_id = transaction_id
         self.request = request
         self.concluded = False
+        self.sending = reliable.Sending(reliable.FIRST[self._session_id % len(reliable.FIRST)])
+        self._held_back: Response | None = None
         self._offer: SessionDescription | None = None
         self._answer = b""
+        self._described = False
 
     def read_offer(self) -> None:
         """Understand the peer's offer, if there is one. Raises RemoteProtocolError (400, 415, 488)."""
@@ -192,8 +216,13 @@ class ServerLeg(Leg):
 
     @property
     def waits_for_answer(self) -> bool:
-        """True where the peer made no offer: ours goes with the 200, its answer comes with the ACK (RFC 3264 5)."""
-        return self._offer is None
+        """True while nothing says where the peer listens: it made no offer, so that ours goes with a reliable
+        provisional response or the 200, and its answer comes with the PRACK or the ACK (RFC 3264 5, RFC 3262 5)."""
+        return self._offer is None and self.target is None
+
+    def hears_early(self, wire: Wire) -> bool:
+        """Whether the peer can be let hear something before it is answered."""
+        return not self.waits_for_answer or self._reliably(wire)[1]
 
     def trying(self, wire: Wire) -> None:
         """100: we have it."""
@@ -201,40 +230,107 @@ class ServerLeg(Leg):
 
     def progress(self, wire: Wire, status: int, *, early_media: bool = False) -> None:
         """A provisional response; with our answer where the peer shall hear something before the call is answered."""
-        body = self._answer if early_media else b""
-        self._respond(wire, status, body)
+        demanded, possible = self._reliably(wire)
+        body = self._early_body(early_media, demanded=demanded, possible=possible)
+        self._respond(wire, status, body, reliably=demanded or (possible and bool(body)))
+
+    def _reliably(self, wire: Wire) -> tuple[bool, bool]:
+        """Whether the peer demands reliable provisional responses, and whether it takes them (RFC 3262 section 3)."""
+        demanded = wire.reliable and reliable.OPTION in reliable.options(self.request, "Require")
+        supported = wire.reliable and reliable.OPTION in reliable.options(self.request, "Supported")
+        return demanded, demanded or supported
+
+    def _early_body(self, early_media: bool, *, demanded: bool, possible: bool) -> bytes:
+        """Our answer where early media is to be heard. To an INVITE without offer the first reliable response holds
+        ours (RFC 3262 section 5); what was told reliably is not told again."""
+        if self._described:
+            return b""
+        if self._offer is None:
+            offers = demanded or (early_media and possible)
+            self.awaits_answer = self._described = offers
+            return self.offer_body() if offers else b""
+        self._described = early_media and possible
+        return self._answer if early_media else b""
+
+    def repeat(self, wire: Wire) -> bool:
+        """Send a reliable response again where it is due; False where nobody has acknowledged it in time."""
+        if self.sending.due is None or self.sending.due > wire.now:
+            return True
+        again = self.sending.take_due(wire.now)
+        if again is not None:
+            wire.respond(self.transaction_id, again)
+        return again is not None
+
+    def go_on(self, wire: Wire) -> None:
+        """A PRACK has come: send what waited for it."""
+        final, self._held_back = self._held_back, None
+        response = final or self.sending.next(wire.now)
+        if response is not None:
+            self._send(wire, response)
 
     def answer(self, wire: Wire) -> None:
-        """200 with our answer, or with our offer where the peer made none."""
+        """200 with our answer, or with our offer where the peer made none; with neither where a reliable response held
+        it. It waits for the PRACK of that one (RFC 3262 section 3)."""
         self.concluded = True
-        self.awaits_answer = self.waits_for_answer
+        offers = self._offer is None and not self._described
+        self.awaits_answer = self.awaits_answer or offers
         self._read_allow(self.request)
         self.session = SessionTimer(wire.session_s) if wire.session_s else None
         agreed = self.session.answer(self.request, wire.now) if self.session is not None else ()
-        self._respond(wire, 200, self._answer or self.offer_body(), agreed)
+        body = self.offer_body() if offers else self._answer
+        self._respond(wire, 200, b"" if self._described else body, agreed)
 
     def refuse(
         self, wire: Wire, status: int, reason: str | None = None, *, extra: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """A final failure; nothing happens where a final response was given already."""
-        if not self.concluded:
+        """A final failure; nothing happens where a final response was sent already."""
+        if not self.concluded or self._held_back is not None:
             self.concluded = self.ended = True
+            self._held_back = None
+            self.sending.stop()
             response = make_response(self.request, status, reason, to_tag=self._tag, extra=extra)
             wire.respond(self.transaction_id, response)
 
     @property
-    def negotiating(self) -> bool:
+    def is_asked(self) -> bool:
         """Until the INVITE is answered."""
         return not self.concluded
 
-    def drop(self, wire: Wire, *, status: int) -> None:
+    @property
+    def owes_answer(self) -> bool:
+        """Until the offer of the INVITE is answered, reliably or with the 200."""
+        return self._offer is not None and not self.concluded and not self._described
+
+    def drop(self, wire: Wire, *, status: int, reason: str = causes.NORMAL) -> None:
         """Refuse the INVITE, or BYE where it is answered."""
-        if self.concluded:
-            self.bye(wire)
+        if self.concluded and self._held_back is None:
+            self.bye(wire, reason=reason)
         else:
             self.refuse(wire, status)
 
-    def _respond(self, wire: Wire, status: int, body: bytes, extra: tuple[tuple[str, str], ...] = ()) -> None:
+    def bye(self, wire: Wire, *, reason: str = causes.NORMAL) -> None:
+        """End the session; a 200 that still waits for a PRACK becomes a refusal."""
+        if self._held_back is not None:
+            self.refuse(wire, 480)
+        else:
+            super().bye(wire, reason=reason)
+
+    def withdraw(self, wire: Wire) -> bool:
+        """Take back a 200 that still waits for a PRACK, since the INVITE is cancelled; False where it has left."""
+        waits = self._held_back is not None
+        if waits:
+            self.refuse(wire, 487)
+        return waits
+
+    def _respond(
+        self,
+        wire: Wire,
+        status: int,
+        body: bytes,
+        extra: tuple[tuple[str, str], ...] = (),
+        *,
+        reliably: bool = False,
+    ) -> None:
         response = make_response(
             self.request,
             status,
@@ -246,6 +342,16 @@ class ServerLeg(Leg):
         if self.dialog is None:
             self.dialog = Dialog.as_uas(self.request, response)
         self.dialog.confirmed = status >= 200
+        if status >= 200 and self.sending.describes:
+            self._held_back = response
+        elif not reliably:
+            self._send(wire, response)
+        elif (numbered := self.sending.send(response, wire.now)) is not None:
+            self._send(wire, numbered)
+
+    def _send(self, wire: Wire, response: Response) -> None:
+        if response.status >= 200:
+            self.sending.stop()
         wire.respond(self.transaction_id, response)
 
 
@@ -266,6 +372,7 @@ class ClientLeg(Leg):
         tag: str,
         credentials: Credentials | None = None,
         hosts: tuple[str, ...] = (),
+        hops: int = 70,
     ) -> None:
         super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts)
         self.name = name
@@ -277,6 +384,11 @@ class ClientLeg(Leg):
         self._request: Request | None = None
         self._accepted: Response | None = None
         self._authorized: tuple[tuple[str, str], ...] = ()
+        self._hops = hops
+        self._branches = Branches()
+        self._branch: Branch | None = None
+        self._without: frozenset[str] = frozenset()
+        self._demands: frozenset[str] = frozenset()
 
     @property
     def settled(self) -> bool:
@@ -296,7 +408,7 @@ class ClientLeg(Leg):
             uri=self._uri,
             headers=Headers(
                 [
-                    ("Max-Forwards", "70"),
+                    ("Max-Forwards", str(self._hops)),
                     ("From", f"{self._from};tag={self._tag}"),
                     ("To", str(self._to)),
                     ("Call-ID", wire.token()),
@@ -304,13 +416,23 @@ class ClientLeg(Leg):
                     ("Contact", self.contact),
                     ("Allow", ALLOW),
                     ("User-Agent", AGENT),
-                    *(self.session.offer() if self.session is not None else ()),
+                    *self._capabilities(wire),
                     ("Content-Type", SDP_TYPE),
                 ]
             ),
             body=self.offer_body(codecs),
         )
         self.transaction_id = wire.send_request(self._request, self.flow)
+
+    def _capabilities(self, wire: Wire) -> list[tuple[str, str]]:
+        """What we can do beyond RFC 3261, and what the peer wants us to demand."""
+        timer = self.session.offer()[1:] if self.session is not None else ()
+        able = [*([TIMER] if timer else []), *([reliable.OPTION] if wire.reliable else [])]
+        fields = {
+            "Supported": ", ".join(tag for tag in able if tag not in self._without),
+            "Require": ", ".join(sorted(self._demands)),
+        }
+        return [*((name, value) for name, value in fields.items() if value), *timer]
 
     def cause(self, status: int) -> causes.Cause:
         """Why the INVITE failed with ``status``: what the peer says, else what the status stands for."""
@@ -325,16 +447,29 @@ class ClientLeg(Leg):
             wire.cancel(self.transaction_id, reason=reason)
 
     @property
-    def negotiating(self) -> bool:
-        """Until our INVITE is answered."""
-        return not self.settled
+    def asks(self) -> bool:
+        """Until our INVITE is answered, and during each further one."""
+        return not self.settled or super().asks
 
-    def drop(self, wire: Wire, *, status: int) -> None:  # noqa: ARG002 - an INVITE of ours is cancelled, not answered
+    @property
+    def is_owed_answer(self) -> bool:
+        """Until our offer is answered, reliably or with the 2xx, and during each further one."""
+        first = not self.settled and not (self._branch is not None and self._branch.agreed)
+        return first or self.awaits_answer or super().asks
+
+    def drop(self, wire: Wire, *, status: int, reason: str = causes.NORMAL) -> None:  # noqa: ARG002
         """Cancel the INVITE, or BYE where it is answered."""
         if self.settled:
-            self.bye(wire)
+            self.bye(wire, reason=reason)
         else:
             self.cancel(wire)
+
+    def take(self, request: Request, flow: Flow) -> None:
+        """A request of whoever rings at the far end counts, until one of them has answered."""
+        branch = self._branches.get(request.from_.tag)
+        if branch is not None and not self.settled:
+            self._turn(branch)
+        super().take(request, flow)
 
     def is_surplus(self, response: Response) -> bool:
         """Whether somebody else at the far end, which forked our INVITE, answers as well (RFC 3261 13.2.2.4)."""
@@ -344,7 +479,9 @@ class ClientLeg(Leg):
     def turn_away(self, wire: Wire, response: Response) -> None:
         """End the session of a surplus 2xx; ours goes on."""
         if self._request is not None:
-            dialog = Dialog.as_uac(self._request, response)
+            branch = self._branches.get(response.to.tag)
+            dialog = branch.dialog if branch is not None else Dialog.as_uac(self._request, response)
+            dialog.receive_response(response)
             wire.send_ack(dialog.ack(self._request.cseq.number, extra=self._authorized), self.flow)
             wire.send_request(dialog.request("BYE"), self.flow)
 
@@ -357,15 +494,65 @@ class ClientLeg(Leg):
             raise RemoteProtocolError(400, "2xx without To tag")
         self.flow = flow
         if 100 < response.status < 300 and response.to.tag is not None and self._request is not None:
-            if self.dialog is None or not self.dialog.matches(response):
-                self.dialog = Dialog.as_uac(self._request, response)
-            else:
-                self.dialog.receive_response(response)
+            branch = self._branch_of(response, self._request)
+            self._turn(branch)
+            branch.dialog.receive_response(response)
+            if response.body and reliable.number_of(response) is not None and not branch.agreed:
+                branch.agreed = self._can_accept(response)
         if response.status >= 200:
             self.status = response.status
             self.ended = response.status >= 300
             self._accepted = response
             self._read_allow(response)
+
+    def take_answer(self, response: Response) -> None:
+        """Where the peer wants our audio: what it said reliably stands against all that follows (RFC 3261 13.2.1); else
+        it is what ``response`` says, or an earlier one of the same dialog. Raises RemoteProtocolError (400, 415,
+        488)."""
+        if self._branch is not None and self._branch.agreed:
+            return
+        if response.body or self.target is None:
+            self.accept(response)
+
+    def attend(self, wire: Wire, response: Response) -> bool:
+        """Do what a response to our INVITE asks of the leg alone: PRACK (RFC 3262 section 4), or the INVITE in another
+        form (420, 421, 422). True where nobody else is to hear of it: it came again or too early, or the INVITE is on
+        its way once more."""
+        if response.status < 200:
+            return not self._acknowledge_early(wire, response)
+        return self._ask_differently(wire, response)
+
+    def _acknowledge_early(self, wire: Wire, response: Response) -> bool:
+        number = reliable.number_of(response)
+        if number is None or self._request is None or self.settled or not wire.reliable:
+            return True
+        if response.to.tag is None or response.cseq.number != self._request.cseq.number:
+            return False
+        branch = self._branch_of(response, self._request)
+        if branch.number is not None and number != branch.number + 1:
+            return False
+        branch.number = number
+        rack = ("RAck", f"{number} {self._request.cseq.number} INVITE")
+        wire.send_request(branch.dialog.request("PRACK", extra=(rack,)), self.flow)
+        return True
+
+    def _branch_of(self, response: Response, request: Request) -> Branch:
+        tag = response.to.tag or ""
+        return self._branches.get(tag) or self._branches.add(tag, Dialog.as_uac(request, response))
+
+    def _turn(self, branch: Branch) -> None:
+        """``branch`` is who speaks now; of the one that spoke before only what it said is kept."""
+        if self._branch is not branch:
+            if self._branch is not None:
+                self._branch.target = self.target
+            self._branch, self.dialog, self.target = branch, branch.dialog, branch.target
+
+    def _can_accept(self, response: Response) -> bool:
+        try:
+            self.accept(response)
+        except RemoteProtocolError:
+            return False
+        return True
 
     def acknowledge(self, wire: Wire) -> None:
         """ACK the 2xx; the session runs from now on."""
@@ -381,26 +568,46 @@ class ClientLeg(Leg):
         self._authorized = self.prove(wire, response, self._request)
         if not self._authorized:
             return False
-        headers = self._request.headers.with_value("CSeq", f"{self._request.cseq.number + 1} INVITE")
-        self._request = self._request.replace(headers=headers.appended(*self._authorized[0]))
-        self.status, self.ended, self.dialog = None, False, None
-        self.transaction_id = wire.send_request(self._request, self.flow)
+        self.status, self.ended = None, False
+        self._ask_again(wire, self._request.replace(headers=self._request.headers.appended(*self._authorized[0])))
         return True
 
-    def retry_with_longer_session(self, wire: Wire, response: Response) -> bool:
-        """Answer a 422 by the same INVITE with the interval that the peer demands (RFC 4028 section 7.3); False where
-        that is not possible."""
-        if self.session is None or self._request is None or self.settled or self.cancelled:
+    def _ask_differently(self, wire: Wire, response: Response) -> bool:
+        """Answer 422 by the same INVITE with the interval that the peer demands (RFC 4028 section 7.3), 420 without the
+        extensions it does not know, 421 with those it demands (RFC 3261 8.1.3.5, 21.4.16); False where that is not
+        possible."""
+        if self._request is None or self.settled or self.cancelled or not self._adapt(response):
             return False
-        if not self.session.too_small(response):
-            return False
-        headers = self._request.headers.with_value("CSeq", f"{self._request.cseq.number + 1} INVITE")
-        for name, value in self.session.offer()[1:]:
-            headers = headers.with_value(name, value)
-        self._request = self._request.replace(headers=headers.without("Authorization").without("Proxy-Authorization"))
-        self._authorized, self.dialog = (), None
-        self.transaction_id = wire.send_request(self._request, self.flow)
+        headers = self._request.headers
+        for name in ("Supported", "Require", "Session-Expires", "Min-SE", "Authorization", "Proxy-Authorization"):
+            headers = headers.without(name)
+        for name, value in self._capabilities(wire):
+            headers = headers.appended(name, value)
+        self._authorized = ()
+        self._ask_again(wire, self._request.replace(headers=headers))
         return True
+
+    def _adapt(self, response: Response) -> bool:
+        """Whether what a refusal asks for can be done, and has not been done before."""
+        if response.status == 420:
+            refused = (reliable.options(response, "Unsupported") & EXTENSIONS) - self._without
+            self._without |= refused
+            if TIMER in refused:
+                self.session = None
+            return bool(refused)
+        if response.status == 421:
+            demanded = reliable.options(response, "Require") - self._demands
+            possible = bool(demanded) and demanded <= EXTENSIONS - self._without
+            self._demands |= demanded if possible else frozenset()
+            return possible
+        return self.session is not None and self.session.too_small(response)
+
+    def _ask_again(self, wire: Wire, request: Request) -> None:
+        """Send the INVITE once more with the next number; whoever spoke for the first one is forgotten."""
+        self._request = request.replace(headers=request.headers.with_value("CSeq", f"{request.cseq.number + 1} INVITE"))
+        self._branches.clear()
+        self._branch = self.dialog = self.target = None
+        self.transaction_id = wire.send_request(self._request, self.flow)
 
     def prove(self, wire: Wire, response: Response, asked: Request) -> tuple[tuple[str, str], ...]:
         """Our credentials for ``asked``, which ``response`` challenges; empty where there are none or they were

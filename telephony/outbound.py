@@ -12,7 +12,7 @@ from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Bridge, MediaAddresses, PlayRingback
-from telephony.arrival import Arrival
+from telephony.arrival import HOPS, Arrival, hops_left
 from telephony.call import Abandoned, Call, Phase
 from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
 from telephony.line import LineProfile, PhoneTarget
@@ -66,6 +66,8 @@ class DiallingCall(Call):
         self._far: ClientLeg | None = None
         self._marked = False
         self._rang = False
+        self.hops = HOPS
+        """How many hops our INVITE to the far party may take."""
 
     def client_legs(self) -> list[ClientLeg]:
         """The far party's leg once it is dialled."""
@@ -87,6 +89,7 @@ class DiallingCall(Call):
             local=self.addresses.caller,
             tag=self._wire.token(),
             credentials=self._route.credentials,
+            hops=self.hops,
         )
         self.network = self._far
         self.deadline = now + DIAL_LIMIT_S
@@ -124,8 +127,7 @@ class DiallingCall(Call):
             leg.bye(self._wire)
             return
         try:
-            if response.body or leg.target is None:  # the answer may have come with early media
-                leg.accept(response)
+            leg.take_answer(response)
         except RemoteProtocolError:
             leg.bye(self._wire)
             self.far_refused(488, "bad_answer")
@@ -199,6 +201,10 @@ class OutboundCall(DiallingCall):
             return
         if self.has_caller and self._forbidden(guard.attempt(guard.Way.CONFERENCE, self._number)):
             return
+        self.hops = hops_left(self.invite)
+        if self.hops < 1:
+            self.far_refused(483, "too_many_hops")
+            return
         try:
             self.desk_leg.read_offer()
         except RemoteProtocolError as error:
@@ -240,10 +246,10 @@ class OutboundCall(DiallingCall):
         self.desk_leg.progress(self._wire, 183 if early else 180, early_media=early)
 
     def _hear_early(self, leg: ClientLeg, response: Response) -> bool:
-        if self.desk_leg.waits_for_answer:
+        if not self.desk_leg.hears_early(self._wire):
             return False
         try:
-            leg.accept(response)
+            leg.take_answer(response)
         except RemoteProtocolError:
             return False
         self.hear(leg)
@@ -267,6 +273,7 @@ class OutboundCall(DiallingCall):
             self.abandoned = Abandoned(status=487, outcome=Outcome.CANCELLED, reason="officer_cancelled")
             return
         if self.desk_leg.concluded:
+            self._gave_up_meanwhile(self.desk_leg, reason="officer_hung_up")
             return
         self.desk_leg.refuse(self._wire, 487)
         self.finish(Outcome.CANCELLED, reason="officer_cancelled")
@@ -358,7 +365,7 @@ class CallBack(DiallingCall):
             leg.bye(self._wire)
             return
         try:
-            leg.accept(response)
+            leg.take_answer(response)
         except RemoteProtocolError as error:
             leg.bye(self._wire)
             self._desk_declined(error.status)

@@ -241,6 +241,8 @@ class Softphone:
 
     session_s = 0
     """Its calls are short: it keeps no session timers and says so."""
+    reliable = False
+    """Nor does it number what rings."""
 
     @property
     def now(self) -> float:

@@ -136,7 +136,7 @@ class SpotCheckCall(Call):
             leg.bye(self._wire)
             return
         try:
-            leg.accept(response)
+            leg.take_answer(response)
         except RemoteProtocolError as error:
             leg.bye(self._wire)
             self._declined(leg, error.status, now)

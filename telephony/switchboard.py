@@ -19,7 +19,7 @@ from telephony.checkcalls import CheckCalls
 from telephony.dutycalls import DutyCalls
 from telephony.inbound import InboundCall
 from telephony.layerwire import Instant, LayerWire
-from telephony.leg import ALLOW
+from telephony.leg import ALLOW, EXTENSIONS
 from telephony.line import LineProfile, Network
 from telephony.phones import Phones, networks_of, outside
 from telephony.probe_call import ExpectedProbe
@@ -42,7 +42,6 @@ from telephony.sip.inspection import inspect
 from telephony.sip.layer import TransactionLayer
 from telephony.sip.message import make_response
 from telephony.sip.registrar import Registrar
-from telephony.sip.session_timer import OPTION as TIMER
 from telephony.sip.session_timer import refused_interval
 from telephony.sip.target import contact_uri
 from telephony.sip.transaction import Timers
@@ -55,8 +54,12 @@ from telephony.trunks import TrunkRoute, Trunks
 
 SERVED = frozenset(ALLOW.split(", ")) | {"REGISTER", "REFER"}
 """Methods that somebody here answers; REFER belongs to the guard."""
-EXTENSIONS = frozenset({TIMER, SIPREC})
-"""Option tags that a Require may name."""
+CAPABILITIES = (
+    ("Allow", ALLOW),
+    ("Accept", "application/sdp"),
+    ("Supported", ", ".join(sorted(EXTENSIONS | {SIPREC}))),
+)
+"""What an OPTIONS is told (RFC 3261 11.2)."""
 
 
 class Switchboard:
@@ -297,14 +300,14 @@ class Switchboard:
         elif (setup := guard.examine_setup(request)) is not None:
             self._report_outside(setup, event)
             self._refuse(event, setup.status or 403)
-        elif (refusal := inspect(request, methods=SERVED, extensions=EXTENSIONS)) is not None:
+        elif (refusal := inspect(request, methods=SERVED, extensions=EXTENSIONS | {SIPREC})) is not None:
             self._refuse(event, refusal.status, extra=refusal.headers)
         elif request.method == "INVITE":
             self._invited(event)
         elif request.method == "REGISTER":
             self._registered(event)
         elif request.method == "OPTIONS":
-            self._refuse(event, 200, extra=(("Allow", ALLOW), ("Accept", "application/sdp")))
+            self._refuse(event, 200, extra=CAPABILITIES)
         elif (attempt := guard.examine_request(request)) is not None:
             self._report_outside(attempt, event)
             self._refuse(event, attempt.status or 603)
@@ -334,7 +337,7 @@ class Switchboard:
         if found is None:
             return
         call, leg = found
-        if leg.retry_with_longer_session(self._wire, event.response):
+        if leg.attend(self._wire, event.response):
             self._room.settle(call)
             return
         if leg.is_surplus(event.response):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from telephony.sip.headers import parse_number, parse_params, split_list
+from telephony.sip.headers import parse_number, parse_params
 from telephony.sip.message import Request, Response
+from telephony.sip.reliable import options
 
 LEAST_S = 90
 """The shortest interval of RFC 4028 section 4."""
@@ -96,10 +97,10 @@ class SessionTimer:
         self.due = self._expires
         return Due.PROBE if self._expires is None else Due.REFRESH
 
-    def put_off(self, now: float) -> None:
-        """The peer lives but has not refreshed: ask again in a while, as long as there is time."""
+    def put_off(self, now: float, again_s: float = _AGAIN_S) -> None:
+        """The peer lives but has not refreshed: ask again in ``again_s``, as long as there is time."""
         self._asked = False
-        again = now + (self.wanted_s if self._expires is None else _AGAIN_S)
+        again = now + (self.wanted_s if self._expires is None else again_s)
         self.due = again if self._expires is None else min(again, self._expires)
 
     def stop(self) -> None:
@@ -118,7 +119,7 @@ class SessionTimer:
 
 def supports_timer(message: Request | Response) -> bool:
     """Whether the peer says that it keeps session timers."""
-    return OPTION in {tag.lower() for value in message.headers.get_all("Supported") for tag in split_list(value)}
+    return OPTION in options(message, "Supported")
 
 
 def refused_interval(request: Request) -> Fields:

@@ -12,13 +12,13 @@ from telephony import guard
 from telephony.actions import KeepEvidence, MediaAddresses, SetRemote
 from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
-from telephony.leg import ClientLeg, Leg, Wire
+from telephony.leg import EXTENSIONS, ClientLeg, Leg, Wire
 from telephony.line import LineProfile
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response
 from telephony.siprec.intake import Intake, metadata_in, without_metadata
-from telephony.siprec.leg import RecordingLeg
+from telephony.siprec.leg import OPTION, RecordingLeg
 from telephony.siprec.metadata import Metadata, parse_metadata
 from telephony.siprec.parties import OwnNumbers, Parties, find_parties, number_of
 
@@ -32,6 +32,7 @@ class RecordedCall(Call):
     """A recording client tells of a call on the line."""
 
     takes_place = False
+    extensions = EXTENSIONS | {OPTION}
 
     def __init__(
         self,

@@ -92,5 +92,13 @@ class RecordingLeg(ServerLeg):
         self.target = next(iter(self.targets.values()), self.target)
         return answered
 
-    def _respond(self, wire: Wire, status: int, body: bytes, extra: tuple[tuple[str, str], ...] = ()) -> None:
-        super()._respond(wire, status, body, (("Supported", OPTION), *extra))
+    def _respond(
+        self,
+        wire: Wire,
+        status: int,
+        body: bytes,
+        extra: tuple[tuple[str, str], ...] = (),
+        *,
+        reliably: bool = False,
+    ) -> None:
+        super()._respond(wire, status, body, (("Supported", OPTION), *extra), reliably=reliably)

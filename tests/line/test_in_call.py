@@ -82,7 +82,7 @@ def test_what_the_phone_says_before_its_answer_is_read_is_kept(
 def test_options_are_answered(service: Service) -> None:
     answer = ask(service.address, options(service.address), timeout_s=2.0).decode()
     assert answer.startswith("SIP/2.0 200 OK\r\n")
-    assert "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE\r\n" in answer
+    assert "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK\r\n" in answer
     assert "REFER" not in answer
 
 

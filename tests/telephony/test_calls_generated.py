@@ -69,13 +69,16 @@ def arrives(play: Play, pick: int, kind: str) -> None:
         {"Diversion": "<sip:1@a>"},
         {"Replaces": "a;to-tag=b;from-tag=c"},
         {"Require": "100rel"},
+        {"Supported": "100rel"},
+        {"Require": "100rel", "Supported": "timer"},
     ]
-    caller.invite(to, body(kind, caller.address[0]), headers=more[pick % 5])
+    caller.invite(to, body(kind, caller.address[0]), headers=more[pick % len(more)])
 
 
 def dials(play: Play, pick: int, kind: str) -> None:
     phone = play.parties[2 + pick % 3]
-    phone.invite(("13900139000", "*57*1390", DESK)[pick % 5 % 3], body(kind, phone.address[0]))
+    more: dict[str, str] = {"Supported": "100rel"} if pick % 4 == 1 else {}
+    phone.invite(("13900139000", "*57*1390", DESK)[pick % 5 % 3], body(kind, phone.address[0]), headers=more)
 
 
 def called_back(play: Play, pick: int, _kind: str) -> None:
@@ -87,7 +90,9 @@ def called_back(play: Play, pick: int, _kind: str) -> None:
 def rings(play: Play, pick: int, kind: str) -> None:
     session = play.session(pick, lambda each: not each.sent and each.final is None)
     if session is not None:
-        session.respond((100, 180, 180, 181, 183)[pick % 5], body(kind, session.peer.address[0]) if pick % 2 else b"")
+        numbered = {"Require": "100rel", "RSeq": str(len(session.responses) + pick % 7 // 6)} if pick % 3 == 0 else {}
+        said = body(kind, session.peer.address[0]) if pick % 2 else b""
+        session.respond((100, 180, 180, 181, 183)[pick % 5], said, headers=numbered)
 
 
 def answers(play: Play, pick: int, kind: str) -> None:
@@ -152,9 +157,16 @@ def holds_back_acks(play: Play, pick: int, _kind: str) -> None:
     play.parties[pick % len(play.parties)].acks_withheld = pick % 2 == 0
 
 
+def answers_early(play: Play, pick: int, kind: str) -> None:
+    """How a party is going to acknowledge what rings reliably."""
+    party = play.parties[pick % len(play.parties)]
+    party.pracks_withheld = pick % 5 == 0
+    party.prack_body = body(kind, party.address[0])
+
+
 DEEDS = [
     arrives, arrives, dials, called_back, rings, rings, answers, answers, declines, forks, cancels, hangs_up,
-    says_bye_early, offers_again, asks_in_dialog, asks_outside, holds_back_acks,
+    says_bye_early, offers_again, asks_in_dialog, asks_outside, holds_back_acks, answers_early,
 ]  # fmt: skip
 
 SCRIPTS = st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 59), BODIES, PAUSES), min_size=1, max_size=40)

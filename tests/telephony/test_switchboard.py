@@ -236,9 +236,9 @@ def test_small_requests() -> None:
     again = peer.send(unknown.replace(headers=unknown.headers.with_value("CSeq", "9 BYE")))
     world.run(0.5)
     assert [peer.answers[each][0].status for each in (asked, again)] == [481, 481]
-    call = peer.invite(DESK, headers={"Require": "100rel"})
+    call = peer.invite(DESK, headers={"Require": "precondition"})
     world.run(0.5)
-    assert (call.statuses, call.responses[0].headers.get("Unsupported")) == ([420], "100rel")
+    assert (call.statuses, call.responses[0].headers.get("Unsupported")) == ([420], "precondition")
     bare = peer.request("INVITE", DESK, body=audio("127.0.0.7"))
     asked = peer.send(bare.replace(headers=bare.headers.without("Contact")))
     world.run(0.5)

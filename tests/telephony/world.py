@@ -71,6 +71,7 @@ class Session:
     dialog: Dialog | None = None
     cancelled: bool = False
     ended: bool = False
+    pracked: list[str] = field(default_factory=list)
 
     @property
     def final(self) -> int | None:
@@ -165,6 +166,8 @@ class Peer:
         self.sessions: list[Session] = []
         self.answers: dict[str, list[Response]] = defaultdict(list)
         self.acks_withheld = False
+        self.pracks_withheld = False
+        self.prack_body = b""
         self.ack_body = b""
         self.deaf = False
         self.on_invite: Callable[[Session], object] = lambda _session: None
@@ -276,6 +279,16 @@ class Peer:
             session.dialog.receive_response(response)
             if response.status >= 200 and not self.acks_withheld:
                 self._acknowledge(session.dialog, session.request.cseq.number)
+            self._acknowledge_early(session, response)
+
+    def _acknowledge_early(self, session: Session, response: Response) -> None:
+        """PRACK each reliable response once (RFC 3262 section 4)."""
+        number = response.headers.get("RSeq")
+        if number is None or number in session.pracked or self.pracks_withheld:
+            return
+        session.pracked.append(number)
+        rack = {"RAck": f"{number} {session.request.cseq.number} INVITE"}
+        session.send("PRACK", self.prack_body, headers=rack)
 
     def _ack_in_dialog(self, response: Response) -> None:
         for session in self.sessions:
