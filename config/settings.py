@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
+Encryption = Literal["off", "optional", "required"]
+MediaSide = Literal["phones", "trunk"]
 _DEFAULTS = Path(__file__).parent / "defaults.toml"
 CONFIG_VARIABLE = "DUTYLINE_CONFIG"
 _PREFIX, _NESTED = "DUTYLINE_", "__"
@@ -259,6 +261,14 @@ class ProbeSettings(_Section):
     dial: str = Field(default="", pattern=r"^(\+?[0-9*#]{3,24})?$")
 
 
+class MediaEncryptionSettings(_Section):
+    """Whether the audio of either side is encrypted (SRTP), and on which side its keys may travel without TLS."""
+
+    phones: Encryption = "optional"
+    trunk: Encryption = "optional"
+    keys_without_tls: tuple[MediaSide, ...] = ()
+
+
 class LineSettings(_Section):
     """One duty line."""
 
@@ -277,6 +287,7 @@ class LineSettings(_Section):
     trunk: TrunkSettings | None = None
     siprec: SiprecSettings | None = None
     probe: ProbeSettings | None = None
+    media_encryption: MediaEncryptionSettings = MediaEncryptionSettings()
 
 
 class Settings(BaseSettings):

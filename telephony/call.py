@@ -27,7 +27,7 @@ from telephony.actions import (
     SetRemote,
     StopPlaying,
 )
-from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire
+from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire, warning
 from telephony.line import LineProfile
 from telephony.sip import causes
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
@@ -429,7 +429,8 @@ class Call:
         try:
             body = leg.answer_body(parse_sdp(session_description(request)))
         except RemoteProtocolError as error:
-            self._answer(transaction_id, request, error.status, error.reason)
+            told = warning(error.status, error.reason)
+            self._answer(transaction_id, request, error.status, error.reason, extra=told)
             return
         if self._refused_media(leg, before, request):
             self._answer(transaction_id, request, 488)

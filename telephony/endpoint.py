@@ -67,6 +67,7 @@ from telephony.rtp.music import hold_music
 from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
 from telephony.sip.flow import Flow
+from telephony.sip.security_description import masked
 from telephony.sockets import Listen, Sockets
 from telephony.switchboard import Switchboard
 from telephony.tls import TlsSettings
@@ -329,7 +330,7 @@ class Endpoint:
                 way=action.way.value,
                 target=action.target,
                 source=action.source,
-                raw_hex=action.raw.hex(),
+                raw_hex=masked(action.raw).hex(),
                 at=datetime.now(UTC),
             )
         )

@@ -93,6 +93,7 @@ class InboundCall(Call):
             contact=self._arrival.contact,
             local=addresses.caller,
             tag=self._wire.token(),
+            policy=self.line.trunk_media,
         )
         if self.abandon():
             return
@@ -157,10 +158,18 @@ class InboundCall(Call):
                 tag=self._wire.token(),
                 hosts=phone.hosts,
                 hops=max(1, hops_left(self.invite)),
+                policy=self.line.phones_media,
             )
             self._desks.append(leg)
             self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
-            leg.start(self._wire, codecs)
+        for leg in self._desks:
+            if not leg.start(self._wire, codecs):
+                self._not_offered(leg, now)
+
+    def _not_offered(self, leg: ClientLeg, now: float) -> None:
+        """A phone that may be offered nothing, as its audio must be encrypted and its keys would go in clear."""
+        leg.status, leg.ended = 488, True
+        self._declined(leg, 488, now)
 
     def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
         """A desk phone rings, answers, or declines."""
@@ -203,6 +212,8 @@ class InboundCall(Call):
             if other is not leg:
                 other.cancel(self._wire, reason=ELSEWHERE)
         self.hear(leg)
+        if self.caller_leg.follow(leg):
+            self.hear(self.caller_leg)
         self.caller_leg.answer(self._wire)
         self.talk(extension=leg.name)
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from duty.domain.transcripts import Speaker
 from telephony.branch import Branch, Branches
+from telephony.media_policy import PLAIN, MediaPolicy, fresh_keys
 from telephony.sip import causes, reliable, sdp
 from telephony.sip.dialog import Dialog
 from telephony.sip.digest import authorize, parse_challenge
@@ -21,7 +22,8 @@ from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr
 from telephony.sip.message import Headers, Request, Response, make_response
 from telephony.sip.multipart import session_description
-from telephony.sip.sdp import AudioTarget
+from telephony.sip.sdp import AudioTarget, Security
+from telephony.sip.security_description import OFFERED, CryptoAttribute, read_cryptos
 from telephony.sip.session_description import SessionDescription, parse_sdp
 from telephony.sip.session_timer import OPTION as TIMER
 from telephony.sip.session_timer import SessionTimer
@@ -68,16 +70,29 @@ class Credentials:
     password: str
 
 
+def warning(status: int, reason: str | None) -> tuple[tuple[str, str], ...]:
+    """A Warning that says what of a session description cannot be taken (RFC 3261 20.43), for a 488."""
+    return (("Warning", f'399 {AGENT} "{reason}"'),) if status == 488 and reason else ()
+
+
 class Leg:
     """What both kinds of leg share once a dialog exists.
 
     ``tag`` is our tag in its dialog, ``local`` where its audio comes to us, ``hosts`` the addresses at which the guard
-    lets a desk phone have its audio. ``inquiry`` is the request by which we ask now whether the peer is there,
-    ``described`` the session description that we sent last.
+    lets a desk phone have its audio, ``policy`` what may be agreed on for it. ``inquiry`` is the request by which we
+    ask now whether the peer is there, ``described`` the session description that we sent last.
     """
 
     def __init__(
-        self, *, speaker: Speaker, flow: Flow, contact: str, local: tuple[str, int], tag: str, hosts: tuple[str, ...]
+        self,
+        *,
+        speaker: Speaker,
+        flow: Flow,
+        contact: str,
+        local: tuple[str, int],
+        tag: str,
+        hosts: tuple[str, ...],
+        policy: MediaPolicy,
     ) -> None:
         self.speaker = speaker
         self.flow = flow
@@ -96,6 +111,10 @@ class Leg:
         self._local = local
         self._session_id = int.from_bytes(sha256(tag.encode()).digest()[:4], "big")
         self._version = 0
+        self._policy = policy
+        self._keys = fresh_keys(policy)
+        self._takes: tuple[int, ...] = ()
+        self._cryptos: tuple[CryptoAttribute, ...] = ()
 
     @property
     def is_asked(self) -> bool:
@@ -146,41 +165,80 @@ class Leg:
         self.ended = True
         wire.send_request(self.dialog.request("BYE", extra=(("Reason", reason),)), self.flow)
 
-    def offer_body(self, codecs: Iterable[int] = (8, 0), *, direction: sdp.Direction = "sendrecv") -> bytes:
-        """Our offer of audio at this leg's address."""
-        self._version += 1
+    @property
+    def security(self) -> Security:
+        """What holds for encrypted media in a description that goes to the peer now."""
+        return self._policy.security(self.flow.transport, self._keys)
+
+    @property
+    def may_offer(self) -> bool:
+        """False where audio must be encrypted and no key may be told."""
+        security = self.security
+        return bool(security.keys) or not security.required
+
+    def offer_body(self, codecs: Iterable[int] | None = None, *, direction: sdp.Direction = "sendrecv") -> bytes:
+        """Our offer of audio at this leg's address; ``codecs`` None for all that may be agreed on."""
         host, port = self._local
-        self.described = sdp.offer(
-            host=host,
-            port=port,
-            codecs=codecs,
-            session_id=self._session_id,
-            version=self._version,
-            direction=direction,
-        ).serialize()
-        return self.described
+        security = self.security
+        suites = OFFERED if security.keys else ()
+        return self._describe(
+            sdp.offer(
+                host=host,
+                port=port,
+                codecs=self._policy.codecs if codecs is None else codecs,
+                session_id=self._session_id,
+                version=self._next_version(),
+                direction=direction,
+                cryptos=tuple(
+                    CryptoAttribute(tag=number, suite=suite, key=security.keys[suite])
+                    for number, suite in enumerate(suites, 1)
+                ),
+                required=security.required,
+            )
+        )
 
     @property
     def codecs(self) -> tuple[int, ...]:
-        """What to offer the other side: this side's codec first, so that nothing need be transcoded where the other
-        side takes it too."""
-        chosen = self.target.payload_type if self.target else 8
-        return (chosen, *(codec for codec in (8, 0) if codec != chosen))
+        """What to offer the other side: this side's codecs first in its order, so that nothing need be transcoded where
+        the other side takes them too; G.722 only where this side has it."""
+        chosen = (self.target.payload_type,) if self.target else ()
+        return tuple(dict.fromkeys((*(self._takes or chosen), *sdp.G711)))
 
-    def answer_body(self, offer: SessionDescription) -> bytes:
-        """Our answer to the peer's offer; its audio target is kept. Raises RemoteProtocolError (488)."""
-        self._version += 1
+    def answer_body(self, offer: SessionDescription, *, preferred: int | None = None) -> bytes:
+        """Our answer to the peer's offer, in the ``preferred`` codec where it has it; its audio target is kept. Raises
+        RemoteProtocolError (488)."""
         host, port = self._local
         description, self.target = sdp.answer(
-            offer, host=host, port=port, session_id=self._session_id, version=self._version
+            offer,
+            host=host,
+            port=port,
+            session_id=self._session_id,
+            version=self._next_version(),
+            codecs=self._policy.codecs,
+            preferred=preferred,
+            security=self.security,
         )
-        self.described = description.serialize()
-        return self.described
+        self._takes = tuple(codec for codec in sdp.offered_codecs(offer) if codec in self._policy.codecs)
+        return self._describe(description)
 
     def accept(self, message: Request | Response) -> AudioTarget:
         """Where the peer's answer in ``message`` wants our audio; kept. Raises RemoteProtocolError (400, 415, 488)."""
-        self.target = sdp.accept(parse_sdp(session_description(message)))
+        self.target = sdp.accept(
+            parse_sdp(session_description(message)),
+            codecs=self._policy.codecs,
+            cryptos=self._cryptos,
+            required=self.security.required,
+        )
         return self.target
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _describe(self, description: SessionDescription) -> bytes:
+        self._cryptos = tuple(each for media in description.media for each in read_cryptos(media.attributes))
+        self.described = description.serialize()
+        return self.described
 
 
 class ServerLeg(Leg):
@@ -197,8 +255,9 @@ class ServerLeg(Leg):
         local: tuple[str, int],
         tag: str,
         hosts: tuple[str, ...] = (),
+        policy: MediaPolicy = PLAIN,
     ) -> None:
-        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts)
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts, policy=policy)
         self.transaction_id = transaction_id
         self.request = request
         self.concluded = False
@@ -207,12 +266,26 @@ class ServerLeg(Leg):
         self._offer: SessionDescription | None = None
         self._answer = b""
         self._described = False
+        self._told = False
 
     def read_offer(self) -> None:
         """Understand the peer's offer, if there is one. Raises RemoteProtocolError (400, 415, 488)."""
         if body := session_description(self.request):
             self._offer = parse_sdp(body)
             self._answer = self.answer_body(self._offer)
+        elif not self.may_offer:
+            raise RemoteProtocolError(488, self.security.hindrance)
+
+    def follow(self, other: Leg) -> bool:
+        """Take the codec of the ``other`` side where the peer offered it, so that nothing need be transcoded; whether
+        that changed anything. An answer that was sent already stands."""
+        wanted, now = other.target, self.target
+        if self._offer is None or self._told or wanted is None or now is None:
+            return False
+        if wanted.payload_type == now.payload_type or wanted.payload_type not in self._takes:
+            return False
+        self._answer = self.answer_body(self._offer, preferred=wanted.payload_type)
+        return True
 
     @property
     def waits_for_answer(self) -> bool:
@@ -288,7 +361,8 @@ class ServerLeg(Leg):
             self.concluded = self.ended = True
             self._held_back = None
             self.sending.stop()
-            response = make_response(self.request, status, reason, to_tag=self._tag, extra=extra)
+            told = (*extra, *warning(status, reason))
+            response = make_response(self.request, status, reason, to_tag=self._tag, extra=told)
             wire.respond(self.transaction_id, response)
 
     @property
@@ -331,6 +405,7 @@ class ServerLeg(Leg):
         *,
         reliably: bool = False,
     ) -> None:
+        self._told = self._told or bool(body)
         response = make_response(
             self.request,
             status,
@@ -373,8 +448,9 @@ class ClientLeg(Leg):
         credentials: Credentials | None = None,
         hosts: tuple[str, ...] = (),
         hops: int = 70,
+        policy: MediaPolicy = PLAIN,
     ) -> None:
-        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts)
+        super().__init__(speaker=speaker, flow=flow, contact=contact, local=local, tag=tag, hosts=hosts, policy=policy)
         self.name = name
         self.transaction_id = ""
         self.status: int | None = None
@@ -400,8 +476,10 @@ class ClientLeg(Leg):
         """Whether the INVITE is sent and its final response may still come."""
         return bool(self.transaction_id) and not self.settled
 
-    def start(self, wire: Wire, codecs: Iterable[int] = (8, 0)) -> None:
-        """Send the INVITE with our offer."""
+    def start(self, wire: Wire, codecs: Iterable[int] | None = None) -> bool:
+        """Send the INVITE with our offer; False, and nothing sent, where the policy allows none (``may_offer``)."""
+        if not self.may_offer:
+            return False
         self.session = SessionTimer(wire.session_s) if wire.session_s else None
         self._request = Request(
             method="INVITE",
@@ -423,6 +501,7 @@ class ClientLeg(Leg):
             body=self.offer_body(codecs),
         )
         self.transaction_id = wire.send_request(self._request, self.flow)
+        return True
 
     def _capabilities(self, wire: Wire) -> list[tuple[str, str]]:
         """What we can do beyond RFC 3261, and what the peer wants us to demand."""

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
 from duty.domain.numbers import NumberPlan
+from telephony.media_policy import PLAIN, MediaPolicy
 from telephony.sip.flow import Flow
 
 Network = IPv4Network | IPv6Network
@@ -36,8 +37,8 @@ class SiprecProfile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineProfile:
     """One duty line. Times in seconds. ``announcement`` names the line's own prompt, "" where it has the shipped one;
-    ``hold`` says what a party hears whom the other has put on hold;
-    ``forwarding_codes`` are beginnings of dialled digits the guard refuses."""
+    ``hold`` says what a party hears whom the other has put on hold; ``forwarding_codes`` are beginnings of dialled
+    digits the guard refuses. ``phones_media`` and ``trunk_media`` are what either side may agree on."""
 
     number: str
     name: str
@@ -51,6 +52,8 @@ class LineProfile:
     trunk: TrunkProfile | None = None
     siprec: SiprecProfile | None = None
     forwarding_codes: tuple[str, ...] = ()
+    phones_media: MediaPolicy = PLAIN
+    trunk_media: MediaPolicy = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from duty.domain.transcripts import Speaker
+from telephony.media_cipher import MUXED_RTCP, MediaCipher, SealedDatagrams, UnauthenticError
 from telephony.media_poll import MediaPoll
 from telephony.media_ports import Datagram, SocketPair, Source
 from telephony.media_reports import LegReports
@@ -22,10 +23,14 @@ from telephony.media_voice import VoiceIn
 from telephony.rtp.dtmf import Digit, DigitDetector
 from telephony.rtp.errors import MalformedPacketError
 from telephony.rtp.g711 import Law
+from telephony.rtp.g722 import NAME as WIDEBAND_NAME
+from telephony.rtp.g722 import PAYLOAD_TYPE as WIDEBAND
+from telephony.rtp.g722 import WidebandDecoder, WidebandEncoder
 from telephony.rtp.outbound import OutboundStream
 from telephony.rtp.packet import HEADER, PAYLOAD_TYPE_MASK, VERSION_BITS, payload_bounds
 from telephony.rtp.reports import Sent
 from telephony.rtp.sequence import Order
+from telephony.sip.security_description import MediaKeys
 
 _LARGEST = 2048
 """Bytes; G.711 over Ethernet fits whatever the packet time. A longer datagram is cut and refused."""
@@ -35,8 +40,6 @@ _SETTLE = 5
 """Plain packets that are looked at together."""
 _COMFORT_NOISE = 13
 """RFC 3389: the other side is silent and sends nothing else; not an unknown payload."""
-_MUXED_RTCP = range(192, 224)
-"""Second bytes that are RTCP on the media's port (RFC 5761 section 4)."""
 _EARLY = 25
 _EARLY_S = 1.0
 """What comes before the answer that says from where it may come: media must be taken from the moment of the offer on
@@ -49,7 +52,8 @@ Header = tuple[int, int, int, int, int]
 
 class _Plain(NamedTuple):
     """What the next packet must be like to be passed on without a look: its source, the bytes of version and payload
-    type, those of its SSRC. ``to`` is None where nobody is to hear it, ``shifts`` where nothing in it must change."""
+    type, those of its SSRC. ``to`` is None where nobody is to hear it, ``shifts`` where nothing in it must change;
+    ``wide`` says that it holds G.722."""
 
     source: Source
     head: bytes
@@ -57,6 +61,7 @@ class _Plain(NamedTuple):
     law: Law
     to: MediaLeg | None
     shifts: tuple[int, int, int] | None
+    wide: bool
 
 
 class MediaLeg:
@@ -78,11 +83,16 @@ class MediaLeg:
         self.other: MediaLeg | None = None
         self.last_packet_at: float | None = None
         self.law = Law.PCMA
-        self._wire, self._laws = self.law.value, _LAWS
+        self.wide = False
+        self._wire, self._laws, self._wide_type = self.law.value, _LAWS, WIDEBAND
+        self._decoder: WidebandDecoder | None = None
+        self._encoder: WidebandEncoder | None = None
         self._bridged = self._playing = False
         self._poll = poll
-        self._datagrams = Datagram(sockets.rtp, clock=clock, largest=_LARGEST + 1)
-        self._sendto = sockets.rtp.sendto
+        self._plain_datagrams = Datagram(sockets.rtp, clock=clock, largest=_LARGEST + 1)
+        self._datagrams: Datagram | SealedDatagrams = self._plain_datagrams
+        self._sendto: Callable[[bytes, Source], int] = sockets.rtp.sendto
+        self._cipher: MediaCipher | None = None
         self._clock = clock
         self._on_digit = on_digit
         self._on_tone = on_tone
@@ -102,6 +112,7 @@ class MediaLeg:
         self._digits = DigitDetector()
         self._outbound = OutboundStream()
         self._reports = LegReports(sockets.rtcp, clock=clock)
+        self._undeciphered = 0
         self._sent = self._octets = self._stray = self._malformed = self._unknown = 0
         self._unheard = self._socket_errors = self._comfort_noise = 0
         poll.add(sockets.rtp, self._read_one)
@@ -139,23 +150,50 @@ class MediaLeg:
         self._voice.track = track
 
     def set_remote(self, target: Target, *, latch: bool) -> None:
-        """Takes what was negotiated. Raises ValueError for a host that is no address or a codec other than
-        G.711."""
-        address, law = ipaddress.ip_address(target.host), Law(target.payload_type)
+        """Takes what was negotiated. Raises ValueError for a host that is no address or a codec that is neither G.711
+        nor G.722."""
+        address, wide = ipaddress.ip_address(target.host), target.payload_type == WIDEBAND
+        law = Law.PCMA if wide else Law(target.payload_type)
         for leg in (self, self.other):
             if leg is not None:
                 leg._forget()
-        self.law = law
-        self._wire, self._laws = target.wire_payload_type, _LAWS | {target.wire_payload_type: law}
+        self.law, self.wide = law, wide
+        self._wire = target.wire_payload_type
+        self._laws = _LAWS if wide else _LAWS | {self._wire: law}
+        self._wide_type = self._wire if wide else WIDEBAND
         self._telephone_event = target.telephone_event
         self._voice.ear.inband = target.telephone_event is None
         somewhere = target.port != 0 and not address.is_unspecified
         self._hears = somewhere and target.direction in _HEARING
+        self._encrypt(target.keys)
         if somewhere and (self._destination, self._latching) != ((str(address), target.port), latch):
             self._host, self._destination, self._latching = str(address), (str(address), target.port), latch
             self._told, self._source = self._destination, None if latch else self._destination
-            self._reports.set_remote(str(address), target.port)
+            self._reports.set_remote(str(address), target.rtcp_port)
             self._take_early((str(address), target.port))
+        if isinstance(self._datagrams, SealedDatagrams):
+            self._datagrams.host = self._host
+        self._reports.share(self._send_shared if target.rtcp_mux else None)
+
+    def _encrypt(self, keys: MediaKeys | None) -> None:
+        """With ``keys`` nothing is sent or taken that they do not protect, without them all is plain."""
+        if keys is None:
+            self._datagrams, self._sendto, self._cipher = self._plain_datagrams, self.sockets.rtp.sendto, None
+        else:
+            self._cipher = self._cipher or MediaCipher()
+            self._cipher.set_keys(keys)
+            self._datagrams = SealedDatagrams(self._plain_datagrams, self._cipher)
+            self._sendto = self._send_sealed
+        self._reports.encrypt(self._cipher)
+
+    def _send_shared(self, compound: bytes) -> None:
+        """A report to where the media go, which may have been learnt from them."""
+        if self._destination is not None:
+            self._sendto(compound, self._destination)
+
+    def _send_sealed(self, packet: bytes, to: Source) -> int:
+        assert self._cipher is not None  # noqa: S101 - set together with this method
+        return self.sockets.rtp.sendto(self._cipher.seal(packet), to)
 
     def close(self) -> None:
         """Takes what already waits in the socket, says goodbye and stops reading; the pool closes the
@@ -190,7 +228,9 @@ class MediaLeg:
             comfort_noise=self._comfort_noise,
             remote=self._reports.view(),
             audible=self._voice.ear.audible,
-            codec=self.law.name,
+            codec=WIDEBAND_NAME if self.wide else self.law.name,
+            undeciphered=self._undeciphered + self._reports.undeciphered,
+            encryption=self._cipher.suite if self._cipher is not None else "",
         )
 
     def tick(self, now: float) -> None:
@@ -208,6 +248,7 @@ class MediaLeg:
     def play(self, *, header: Header, payload: bytes, now: float) -> None:
         """Sends one frame of our own; ``payload`` is in this leg's law. A remote on hold hears nothing."""
         if self._hears:
+            payload = self._encoded(payload, self.law)
             self._pass_on(HEADER.pack(*header) + payload, header, self._wire, now)
 
     def press(self, *, header: Header, payload: bytes, now: float) -> bool:
@@ -225,6 +266,8 @@ class MediaLeg:
             return
         waiting, arrivals, unsent = self._waiting, self._arrivals, self._unsent
         self._waiting, self._arrivals, self._unsent = [], [], 0
+        if plain.wide:
+            waiting = [datagram[: HEADER.size] + self._narrowed(datagram[HEADER.size :]) for datagram in waiting]
         sequence, timestamp = self._voice.take_plain(waiting, arrivals, plain.law)
         if plain.to is not None:
             to, (by_sequence, by_timestamp, _) = plain.to, plain.shifts or (0, 0, 0)
@@ -246,6 +289,9 @@ class MediaLeg:
             datagram, source, now = self._datagrams.dated() if late else self._datagrams.next()
         except BlockingIOError:
             return False
+        except UnauthenticError:
+            self._undeciphered += 1
+            return True
         except OSError:
             self._socket_errors += 1
             return False
@@ -294,7 +340,7 @@ class MediaLeg:
             self._malformed += 1
             return
         header: Header = HEADER.unpack_from(datagram)
-        if header[1] in _MUXED_RTCP:
+        if header[1] in MUXED_RTCP:
             self._reports.take(datagram)
             return
         self.last_packet_at = now
@@ -303,7 +349,10 @@ class MediaLeg:
         law = self._laws.get(payload_type)
         if law is not None:
             self._audio(datagram, header, law, start, end, order, now)
-            self._learn(datagram, header, source, law, order)
+            self._learn(datagram, header, source, law, order, wide=False)
+        elif payload_type == self._wide_type:
+            self._wideband(datagram, header, start, end, order, now)
+            self._learn(datagram, header, source, Law.PCMA, order, wide=True)
         elif payload_type == self._telephone_event:
             self._event(datagram, header, start, end, now)
         elif payload_type == _COMFORT_NOISE:
@@ -322,10 +371,15 @@ class MediaLeg:
         """What came from exactly where the remote now says that it is; the rest was stray."""
         early, self._early = self._early, deque(maxlen=_EARLY)
         for datagram, source, at in early:
-            if source[:2] == remote and self._clock() - at <= _EARLY_S:
-                self._receive(datagram, source, at)
-            else:
+            if source[:2] != remote or self._clock() - at > _EARLY_S:
                 self._stray += 1
+                continue
+            try:
+                opened = datagram if self._cipher is None else self._cipher.open(datagram)
+            except UnauthenticError:
+                self._undeciphered += 1
+            else:
+                self._receive(opened, source, at)
 
     def _latch(self, source: Source, datagram: bytes) -> bool:
         """Takes the first who sends media from the negotiated address for the remote, where that was allowed; whoever
@@ -337,7 +391,8 @@ class MediaLeg:
         if len(datagram) < HEADER.size or datagram[0] & 0xC0 != VERSION_BITS:
             return False
         payload_type = datagram[1] & PAYLOAD_TYPE_MASK
-        if payload_type not in self._laws and payload_type not in (self._telephone_event, _COMFORT_NOISE):
+        others = (self._telephone_event, self._wide_type, _COMFORT_NOISE)
+        if payload_type not in self._laws and payload_type not in others:
             return False
         self._forget()
         self._source = self._destination = source
@@ -350,7 +405,7 @@ class MediaLeg:
         other = self.other
         return other if self._bridged and other is not None and other._hears and not other._playing else None
 
-    def _learn(self, datagram: bytes, header: Header, source: Source, law: Law, order: Order) -> None:
+    def _learn(self, datagram: bytes, header: Header, source: Source, law: Law, order: Order, *, wide: bool) -> None:
         """From the packet that took the long way, what those after it must be like to be passed on at once."""
         self._plain = None
         if header[0] != VERSION_BITS or order is not Order.NEXT:
@@ -358,24 +413,53 @@ class MediaLeg:
         number = header[1] & PAYLOAD_TYPE_MASK
         to, shifts = self._listener(), None
         if to is not None:
-            if law is not to.law or number != to._wire:
+            if wide is not to.wide or law is not to.law or number != to._wire:
                 return
             changes, ssrc = to._outbound.shift(header[4]), to._outbound.ssrc
             if changes is None or ssrc is None:
                 return
             if changes != (0, 0) or ssrc != header[4]:
                 shifts = (*changes, ssrc)
-        self._plain = _Plain(source, bytes((VERSION_BITS, number)), datagram[8:12], law, to, shifts)
+        self._plain = _Plain(source, bytes((VERSION_BITS, number)), datagram[8:12], law, to, shifts, wide)
 
     def _audio(self, datagram: bytes, header: Header, law: Law, start: int, end: int, order: Order, now: float) -> None:
         payload = datagram[start:end]
         other = self._listener()
         if other is not None:
-            if law is not other.law:
-                datagram = datagram[:start] + other.law.recode(payload, law) + datagram[end:]
+            if other.wide or law is not other.law:
+                datagram = datagram[:start] + other._encoded(payload, law) + datagram[end:]
             other._pass_on(datagram, header, other._wire, now)
         self._voice.take(order=order, timestamp=header[3], payload=payload, law=law, now=now)
         self._report_heard()
+
+    def _wideband(self, datagram: bytes, header: Header, start: int, end: int, order: Order, now: float) -> None:
+        """A frame of G.722: passed on as it is where the other side has it too, and recorded as telephone sound. A
+        repeat is not decoded, for the codec has a memory."""
+        if order is Order.DUPLICATE:
+            self._voice.take(order=order, timestamp=header[3], payload=datagram[start:end], law=Law.PCMA, now=now)
+            return
+        payload = self._narrowed(datagram[start:end])
+        other = self._listener()
+        if other is not None:
+            if not other.wide:
+                datagram = datagram[:start] + other.law.recode(payload, Law.PCMA) + datagram[end:]
+            other._pass_on(datagram, header, other._wire, now)
+        self._voice.take(order=order, timestamp=header[3], payload=payload, law=Law.PCMA, now=now)
+        self._report_heard()
+
+    def _narrowed(self, payload: bytes) -> bytes:
+        """G.722 that came in, in A-law."""
+        if self._decoder is None:
+            self._decoder = WidebandDecoder()
+        return self._decoder.to_law(payload, Law.PCMA)
+
+    def _encoded(self, payload: bytes, law: Law) -> bytes:
+        """``payload`` of ``law`` as this side's remote takes it."""
+        if not self.wide:
+            return self.law.recode(payload, law)
+        if self._encoder is None:
+            self._encoder = WidebandEncoder()
+        return self._encoder.from_law(payload, law)
 
     def _event(self, datagram: bytes, header: Header, start: int, end: int, now: float) -> None:
         other = self._listener()

@@ -1,7 +1,7 @@
 """The RTCP socket of one leg: who may report to it, where our reports go, and when (RFC 3550 section 6).
 
 The remote's reports come from the host of its media; they are answered to where they come from, and go to the port
-above the media's until one has come.
+that was negotiated, the one above the media's or the media's own, until one has come.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from telephony.media_cipher import MediaCipher, UnauthenticError
 from telephony.rtp.errors import MalformedPacketError
 from telephony.rtp.reports import Received, RemoteView, ReportExchange, Sent
 
@@ -26,7 +27,10 @@ class LegReports:
     ) -> None:
         self.taken = 0
         self.refused = 0
+        self.undeciphered = 0
         self._socket = sock
+        self._cipher: MediaCipher | None = None
+        self._shared: Callable[[bytes], None] | None = None
         self._clock = clock
         self._unix = unix
         self._own = secrets.randbits(32)
@@ -36,9 +40,18 @@ class LegReports:
         self._ssrc: int | None = None
 
     def set_remote(self, host: str, port: int) -> None:
-        """The address of the remote's media, first or again."""
+        """Where the remote takes reports, first or again; ``port`` 0 for nowhere."""
         self._host = host
-        self._destination = (host, port + 1) if port < 65535 else None
+        self._destination = (host, port) if port else None
+
+    def share(self, send: Callable[[bytes], None] | None) -> None:
+        """Sends reports by ``send`` from the media's own socket (RFC 5761), which protects them as its media are;
+        None: from theirs."""
+        self._shared = send
+
+    def encrypt(self, cipher: MediaCipher | None) -> None:
+        """Sends and takes nothing from now on that ``cipher`` does not protect; None: all is plain."""
+        self._cipher = cipher
 
     def read_one(self, _late: bool = False) -> bool:
         """Takes one datagram from the socket; whether there was one."""
@@ -48,12 +61,19 @@ class LegReports:
             return False
         if source[0] != self._host:
             self.refused += 1
-        elif self.take(datagram):
+            return True
+        try:
+            opened = datagram if self._cipher is None else self._cipher.open_report(datagram)
+        except UnauthenticError:
+            self.undeciphered += 1
+            return True
+        if self.take(opened) and self._shared is None:
             self._destination = source[:2]
         return True
 
     def take(self, datagram: bytes) -> bool:
-        """One compound of the remote, also where it came on the media's port (RFC 5761); whether it was one."""
+        """One compound of the remote in clear, also where it came on the media's port (RFC 5761); whether it was
+        one."""
         try:
             self._exchange.receive(datagram, own=self._ssrc, now=self._clock(), unix=self._unix())
         except MalformedPacketError:
@@ -74,7 +94,11 @@ class LegReports:
         if not compound or self._destination is None:
             return
         try:
-            self._socket.sendto(compound, self._destination)
+            if self._shared is not None:
+                self._shared(compound)
+            else:
+                sealed = compound if self._cipher is None else self._cipher.seal(compound)
+                self._socket.sendto(sealed, self._destination)
         except OSError:
             self.refused += 1
 

@@ -13,6 +13,7 @@ def leg_summary(figures: LegStatistics, *, silent_s: float, one_way: bool) -> Su
     ``remote_lost`` and ``remote_jitter_ms`` are what it reports of that, None where it never did."""
     return {
         "codec": figures.codec,
+        "encryption": figures.encryption,
         "packets": figures.stream.received,
         "sent": figures.sent,
         "lost": figures.stream.lost,
@@ -22,6 +23,7 @@ def leg_summary(figures: LegStatistics, *, silent_s: float, one_way: bool) -> Su
         "remote_jitter_ms": _rounded(figures.remote.jitter_ms),
         "strays": figures.stray,
         "malformed": figures.malformed,
+        "undeciphered": figures.undeciphered,
         "audible": figures.audible,
         "silent_s": round(silent_s, 1),
         "one_way": one_way,

@@ -7,12 +7,14 @@ from typing import Protocol
 
 from telephony.rtp.reports import RemoteView
 from telephony.rtp.statistics import StreamStatistics
+from telephony.sip.security_description import MediaKeys
 
 
 class Target(Protocol):
-    """Where a remote takes its media, as negotiated. ``payload_type`` is 0 or 8, ``wire_payload_type`` the number its
-    packets carry; ``direction`` is ours (RFC 3264): with ``recvonly`` and ``inactive`` the remote does not want to hear
-    us. ``host`` is an address, not a name."""
+    """Where a remote takes its media, as negotiated. ``payload_type`` is 0, 8 or 9, ``wire_payload_type`` the number
+    its packets carry; ``direction`` is ours (RFC 3264): with ``recvonly`` and ``inactive`` the remote does not want to
+    hear us. ``host`` is an address, not a name. ``rtcp_port`` takes reports, 0 for none; with ``rtcp_mux`` they go
+    from and to the ports of the media. ``keys`` encrypt both, None for plain RTP."""
 
     @property
     def host(self) -> str: ...
@@ -26,6 +28,12 @@ class Target(Protocol):
     def telephone_event(self) -> int | None: ...
     @property
     def direction(self) -> str: ...
+    @property
+    def rtcp_port(self) -> int: ...
+    @property
+    def rtcp_mux(self) -> bool: ...
+    @property
+    def keys(self) -> MediaKeys | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,8 @@ class LegStatistics:
     ``refused`` had a timestamp that fits no place in the recording, ``unheard`` are DTMF packets the other
     side did not negotiate, ``rtcp`` are reports taken. ``remote`` is what the remote reports of our stream;
     ``audible`` whether its voice ever rose above the noise of an open line; ``codec`` the payload type's name
-    (RFC 3551)."""
+    (RFC 3551); ``undeciphered`` were not sealed with the agreed key or came again, ``encryption`` is the suite, "" for
+    none."""
 
     stream: StreamStatistics
     sent: int
@@ -49,3 +58,5 @@ class LegStatistics:
     remote: RemoteView
     audible: bool
     codec: str
+    undeciphered: int
+    encryption: str

@@ -90,10 +90,13 @@ class DiallingCall(Call):
             tag=self._wire.token(),
             credentials=self._route.credentials,
             hops=self.hops,
+            policy=self.line.trunk_media,
         )
         self.network = self._far
         self.deadline = now + DIAL_LIMIT_S
-        self._far.start(self._wire, codecs)
+        if not self._far.start(self._wire, codecs):
+            self._far.status, self._far.ended = 488, True
+            self.far_refused(488, "trunk_not_encrypted")
 
     def far_responded(self, leg: ClientLeg, response: Response, flow: Flow) -> None:
         """A response of the far party's side."""
@@ -191,6 +194,7 @@ class OutboundCall(DiallingCall):
             local=addresses.officer,
             tag=self._wire.token(),
             hosts=(self._arrival.host, self._contact_host()),
+            policy=self.line.phones_media,
         )
         if self.abandon():
             return
@@ -253,11 +257,17 @@ class OutboundCall(DiallingCall):
         except RemoteProtocolError:
             return False
         self.hear(leg)
+        self._follow(leg)
         self.actions.append(Bridge(call_id=self.call_id))
         return True
 
+    def _follow(self, leg: ClientLeg | None) -> None:
+        if leg is not None and self.desk_leg.follow(leg):
+            self.hear(self.desk_leg)
+
     def far_answered(self) -> None:
         """Answer the desk phone."""
+        self._follow(self._far)
         self.desk_leg.answer(self._wire)
         self.talk(extension=self.extension)
 
@@ -331,9 +341,13 @@ class CallBack(DiallingCall):
                 local=addresses.officer,
                 tag=self._wire.token(),
                 hosts=phone.hosts,
+                policy=self.line.phones_media,
             )
             self._desks.append(leg)
-            leg.start(self._wire)
+        for leg in self._desks:
+            if not leg.start(self._wire):
+                leg.status, leg.ended = 488, True
+                self._desk_declined(488)
 
     def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
         """A desk phone, or the far party, responded."""

@@ -91,6 +91,7 @@ class ProbeCall(Call):
             contact=self._arrival.contact,
             local=addresses.caller,
             tag=self._wire.token(),
+            policy=self.line.trunk_media,
         )
         if self.abandon():
             return

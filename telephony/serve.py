@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.secrets import Secrets
-from config.settings import LineSettings, Settings
+from config.settings import LineSettings, MediaSide, Settings
 from duty.domain.happenings import AlarmKind, Severity
 from duty.domain.numbers import NumberPlan
 from duty.domain.times import utc_now
@@ -43,6 +43,7 @@ from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
 from telephony.listening import certificates, listens, own_address, route_to
 from telephony.livefeed import LiveFeed
 from telephony.media import MediaPlane
+from telephony.media_policy import MediaPolicy
 from telephony.probe_evidence import Manner
 from telephony.prompts import NO_ANSWER, SHIPPED, prompt_file, shipped_prompt
 from telephony.rtp.g711 import Samples
@@ -50,6 +51,7 @@ from telephony.sealing import SealedRecording
 from telephony.sip.authentication import Account
 from telephony.sip.digest import ALGORITHMS, ha1
 from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.sdp import G722, PCMA, PCMU
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.spool import Spool
 from telephony.switchboard import Switchboard
@@ -279,6 +281,17 @@ def profile(line: LineSettings, plan: NumberPlan) -> LineProfile:
         trunk=trunk,
         siprec=siprec,
         forwarding_codes=(*codes["codes"], *line.forwarding_codes),
+        phones_media=_media_policy(line, "phones"),
+        trunk_media=_media_policy(line, "trunk"),
+    )
+
+
+def _media_policy(line: LineSettings, side: MediaSide) -> MediaPolicy:
+    wanted = line.media_encryption
+    return MediaPolicy(
+        codecs=(PCMA, PCMU, G722),
+        encryption=wanted.phones if side == "phones" else wanted.trunk,
+        keys_in_clear=side in wanted.keys_without_tls,
     )
 
 

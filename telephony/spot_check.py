@@ -102,10 +102,14 @@ class SpotCheckCall(Call):
                 local=addresses.officer,
                 tag=self._wire.token(),
                 hosts=phone.hosts,
+                policy=self.line.phones_media,
             )
             self._desks.append(leg)
             self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
-            leg.start(self._wire)
+        for leg in self._desks:
+            if not leg.start(self._wire):
+                leg.status, leg.ended = 488, True
+                self._declined(leg, 488, now)
 
     # The phones
 

@@ -1,5 +1,5 @@
-"""Offer and answer of one audio stream in G.711 (RFC 3264): what we propose, what we choose, where the peer
-wants its audio.
+"""Offer and answer of one audio stream (RFC 3264): what we propose, what we choose, where the peer wants its audio, and
+by which keys it is encrypted (RFC 4568).
 
 A peer's audio address is an IP address: resolving a name that a stranger sent is not for the media path.
 """
@@ -7,11 +7,15 @@ A peer's audio address is an IP address: resolving a name that a stranger sent i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import NamedTuple
 
+from telephony.sip.audio_formats import G722, NAMES, PCMA, PCMU, audio, choose, codecs_of, telephone_event
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
+from telephony.sip.security_description import CryptoAttribute, MediaKeys, read_cryptos
 from telephony.sip.session_description import (
+    Attribute,
     Connection,
     Direction,
     MediaDescription,
@@ -22,26 +26,29 @@ from telephony.sip.session_description import (
 )
 
 __all__ = [
+    "G711",
+    "G722",
+    "PCMA",
+    "PCMU",
     "AudioTarget",
     "Connection",
     "Direction",
     "MediaDescription",
     "Origin",
     "Rtpmap",
+    "Security",
     "SessionDescription",
     "accept",
     "answer",
+    "asks_fax",
     "offer",
+    "offered_codecs",
     "parse_sdp",
 ]
 
-PCMU = 0
-PCMA = 8
-PACKET_MS = 20
-_NAMES = {PCMU: "PCMU", PCMA: "PCMA"}
-_CLOCK_HZ = 8000
-_FIRST_DYNAMIC = 96
-_EVENTS = "0-15"
+G711 = (PCMA, PCMU)
+PLAIN = "RTP/AVP"
+SECURE = "RTP/SAVP"
 _NOWHERE = frozenset({"0.0.0.0", "::"})
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
@@ -54,14 +61,28 @@ _DIRECTION: dict[tuple[bool, bool], Direction] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What holds for encrypted media in one description. ``keys`` are ours by suite, empty where none may be told;
+    ``required``: audio that is not encrypted is refused; ``hindrance`` says why no key may be told."""
+
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    required: bool = False
+    hindrance: str = "Encrypted media are switched off on this side"
+
+
+NO_SECURITY = Security()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioTarget:
     """Where and how to send audio to the peer.
 
-    ``host`` is an IP address without brackets, ``payload_type`` 0 (PCMU) or 8 (PCMA; RFC 3551) names the codec.
-    ``wire_payload_type`` is the number that packets in both directions carry: the same, unless the peer offered G.711
-    under a dynamic number (96..127). ``telephone_event`` is the payload type of RFC 4733 that the peer reads, None
-    where it reads none. ``direction`` is ours: in "recvonly" and "inactive" the peer does not want to hear us.
-    ``ptime`` is in ms, None where the peer said nothing.
+    ``host`` is an IP address without brackets, ``payload_type`` 0 (PCMU), 8 (PCMA) or 9 (G722; RFC 3551) names the
+    codec. ``wire_payload_type`` is the number that packets in both directions carry: the same, unless the peer offered
+    the codec under a dynamic number (96..127). ``telephone_event`` is the payload type of RFC 4733 that the peer reads,
+    None where it reads none. ``direction`` is ours: in "recvonly" and "inactive" the peer does not want to hear us.
+    ``ptime`` is in ms, None where the peer said nothing. ``keys`` encrypt both ways, None for plain RTP. ``rtcp_port``
+    is where the peer takes reports, at ``host``: the media's own with RTP and RTCP on one port (RFC 5761).
     """
 
     host: str
@@ -71,6 +92,13 @@ class AudioTarget:
     telephone_event: int | None
     direction: Direction
     ptime: int | None
+    rtcp_port: int
+    keys: MediaKeys | None = None
+
+    @property
+    def rtcp_mux(self) -> bool:
+        """Whether reports share the port of the media."""
+        return self.rtcp_port == self.port
 
     @property
     def nowhere(self) -> bool:
@@ -78,23 +106,45 @@ class AudioTarget:
         return self.host in _NOWHERE
 
 
+class _Choice(NamedTuple):
+    """The stream that is used: its place, format and codec, and the peer's key where it is encrypted."""
+
+    place: int
+    number: int
+    codec: int
+    crypto: CryptoAttribute | None
+
+
 def offer(
     *,
     host: str,
     port: int,
-    codecs: Iterable[int] = (PCMA, PCMU),
+    codecs: Iterable[int] = G711,
     telephone_event: int | None = 101,
     session_id: int,
     version: int,
     direction: Direction = "sendrecv",
+    cryptos: tuple[CryptoAttribute, ...] = (),
+    required: bool = False,
 ) -> SessionDescription:
-    """An offer of one audio stream at ``host``:``port`` with ``codecs`` in our order of preference."""
+    """An offer of one audio stream at ``host``:``port`` with ``codecs`` in our order of preference.
+
+    With ``cryptos`` it may be encrypted: they stand beside plain RTP, which a peer that cannot encrypt then answers;
+    where it is ``required`` the offer is RTP/SAVP and nothing else.
+    """
     connection = _own_connection(host)
-    audio = _audio(port, {codec: codec for codec in codecs}, telephone_event, direction)
+    section = audio(
+        port=port,
+        protocol=SECURE if required else PLAIN,
+        codecs={codec: codec for codec in codecs},
+        event=telephone_event,
+        direction=direction,
+        attributes=tuple(("crypto", str(each)) for each in cryptos),
+    )
     return SessionDescription(
         origin=Origin(session_id=str(session_id), version=str(version), connection=connection),
         connection=connection,
-        media=(audio,),
+        media=(section,),
     )
 
 
@@ -105,36 +155,77 @@ def answer(
     port: int,
     session_id: int,
     version: int,
-    codecs: Iterable[int] = (PCMA, PCMU),
+    codecs: Iterable[int] = G711,
+    preferred: int | None = None,
     direction: Direction = "sendrecv",
+    security: Security = NO_SECURITY,
 ) -> tuple[SessionDescription, AudioTarget]:
     """Our answer to ``offer`` and where its sender wants the audio (RFC 3264 section 6).
 
-    The first usable audio stream is taken with the first of its formats that is in ``codecs``; every other
-    stream is refused with port 0. ``direction`` is what we want; the answer holds what the offer allows of
-    it. Raises RemoteProtocolError (488) where no stream is usable.
+    The first usable audio stream is taken, an encrypted one before a plain one, with the first of its formats that is
+    in ``codecs``, or the ``preferred`` one where it is among them; every other stream is refused with port 0.
+    ``direction`` is what we want; the answer holds what the offer allows of it. Raises RemoteProtocolError (488) where
+    no stream is usable.
     """
-    allowed = frozenset(codecs)
-    chosen = _first_usable(offer, allowed)
-    target = _target(offer, offer.media[chosen], allowed, direction)
+    chosen = _usable(offer, frozenset(codecs), security, preferred)
+    media = offer.media[chosen.place]
+    keys: MediaKeys | None = None
+    attributes: tuple[Attribute, ...] = ()
+    if chosen.crypto is not None:
+        own = security.keys[chosen.crypto.suite]
+        keys = MediaKeys(suite=chosen.crypto.suite, send=own, receive=chosen.crypto.key)
+        attributes = (("crypto", str(CryptoAttribute(tag=chosen.crypto.tag, suite=keys.suite, key=own))),)
+    mux: tuple[Attribute, ...] = (("rtcp-mux", None),) if _muxed(media) else ()
+    target = _target(offer, chosen, direction, keys, mux=bool(mux))
     connection = _own_connection(host)
-    accepted = _audio(port, {target.wire_payload_type: target.payload_type}, target.telephone_event, target.direction)
+    accepted = audio(
+        port=port,
+        protocol=media.protocol,
+        codecs={target.wire_payload_type: target.payload_type},
+        event=target.telephone_event,
+        direction=target.direction,
+        attributes=(*attributes, *mux),
+    )
     description = SessionDescription(
         origin=Origin(session_id=str(session_id), version=str(version), connection=connection),
         connection=connection,
         times=offer.times,
-        media=tuple(accepted if place == chosen else _refused(media) for place, media in enumerate(offer.media)),
+        media=tuple(accepted if place == chosen.place else _refused(each) for place, each in enumerate(offer.media)),
     )
     return description, target
 
 
-def accept(answer: SessionDescription) -> AudioTarget:
-    """Where the answerer wants our audio.
+def accept(
+    answer: SessionDescription,
+    *,
+    codecs: Iterable[int] = G711,
+    cryptos: tuple[CryptoAttribute, ...] = (),
+    required: bool = False,
+) -> AudioTarget:
+    """Where the answerer wants our audio. ``cryptos`` are those of our offer, of which it may have taken one.
 
-    Raises RemoteProtocolError (488) for an answer without a usable audio stream.
+    Raises RemoteProtocolError (488) for an answer without a usable audio stream, or one that is not encrypted where
+    that is ``required``.
     """
-    allowed = frozenset(_NAMES)
-    return _target(answer, answer.media[_first_usable(answer, allowed)], allowed, "sendrecv")
+    own = {each.suite: each.key for each in cryptos}
+    chosen = _usable(answer, frozenset(codecs), Security(keys=own, required=required), None)
+    keys = None
+    if chosen.crypto is not None:
+        taken = (chosen.crypto.tag, chosen.crypto.suite)
+        if taken not in {(each.tag, each.suite) for each in cryptos}:
+            raise RemoteProtocolError(488, "Answer with a crypto attribute that was not offered")
+        keys = MediaKeys(suite=chosen.crypto.suite, send=own[chosen.crypto.suite], receive=chosen.crypto.key)
+    return _target(answer, chosen, "sendrecv", keys, mux=False)
+
+
+def offered_codecs(description: SessionDescription) -> tuple[int, ...]:
+    """The codecs of ours in the first audio stream, in its order."""
+    return next((codecs_of(media) for media in description.media if media.kind == "audio" and media.port > 0), ())
+
+
+def asks_fax(description: SessionDescription) -> bool:
+    """Whether a stream of T.38 fax is wanted (ITU-T T.38 Annex D, RFC 3362)."""
+    return any(media.kind == "image" and media.port > 0 and "t38" in media.formats for media in description.media)
 
 
 def _own_connection(host: str) -> Connection:
@@ -145,83 +236,55 @@ def _own_connection(host: str) -> Connection:
     return Connection(host=host, address_type=f"IP{version}")
 
 
-def _audio(port: int, codecs: Mapping[int, int], telephone_event: int | None, direction: Direction) -> MediaDescription:
-    """``codecs``: PCMU or PCMA by the payload type that stands for it on the wire."""
-    if not codecs or not _NAMES.keys() >= set(codecs.values()):
-        raise LocalProtocolError("only PCMU (0) and PCMA (8) can be offered")
-    rtpmap = {number: Rtpmap(name=_NAMES[codec], clock=_CLOCK_HZ) for number, codec in codecs.items()}
-    fmtp = {}
-    if telephone_event is not None:
-        rtpmap[telephone_event] = Rtpmap(name="telephone-event", clock=_CLOCK_HZ)
-        fmtp[telephone_event] = _EVENTS
-    return MediaDescription(
-        kind="audio",
-        port=port,
-        protocol="RTP/AVP",
-        formats=tuple(rtpmap),
-        rtpmap=rtpmap,
-        fmtp=fmtp,
-        direction=direction,
-        ptime=PACKET_MS,
-    )
-
-
 def _refused(media: MediaDescription) -> MediaDescription:
     return MediaDescription(
         kind=media.kind, port=0, protocol=media.protocol, formats=media.formats, direction="inactive"
     )
 
 
-def _first_usable(description: SessionDescription, allowed: frozenset[int]) -> int:
+def _usable(
+    description: SessionDescription, allowed: frozenset[int], security: Security, preferred: int | None
+) -> _Choice:
+    plain: _Choice | None = None
+    barred = False
     for place, media in enumerate(description.media):
-        plain_audio = media.kind == "audio" and media.protocol == "RTP/AVP" and media.port > 0
-        if plain_audio and _codec(media, allowed) is not None:
-            return place
-    raise RemoteProtocolError(488, "No audio stream in PCMA or PCMU over RTP/AVP")
+        if media.kind != "audio" or media.protocol not in (PLAIN, SECURE) or media.port == 0:
+            continue
+        found = choose(media, allowed, preferred)
+        if found is None:
+            continue
+        crypto = next((each for each in read_cryptos(media.attributes) if each.suite in security.keys), None)
+        if crypto is not None:
+            return _Choice(place, *found, crypto)
+        if media.protocol == SECURE:
+            barred = True
+        else:
+            plain = plain or _Choice(place, *found, None)
+    if plain is not None and not security.required:
+        return plain
+    raise RemoteProtocolError(488, _why_not(security, allowed, barred=barred, plain=plain is not None))
 
 
-def _codec(media: MediaDescription, allowed: frozenset[int]) -> tuple[int, int] | None:
-    """The first G.711 format as payload type and codec, one under its static number before any other.
-
-    A static number that an rtpmap gives another meaning is none; a dynamic one (RFC 3551 section 3) is what its
-    rtpmap says.
-    """
-    formats = [payload_type for payload_type in media.formats if isinstance(payload_type, int)]
-    for payload_type in sorted(formats, key=lambda number: number not in _NAMES):
-        codec = _codec_of(payload_type, media.rtpmap.get(payload_type))
-        if codec is not None and codec in allowed:
-            return payload_type, codec
-    return None
+def _why_not(security: Security, allowed: frozenset[int], *, barred: bool, plain: bool) -> str:
+    """What was wrong with the audio streams, in the words of a Warning."""
+    if barred:
+        return "No usable crypto attribute" if security.keys else security.hindrance
+    if plain:
+        return "Audio that is not encrypted is refused on this side" if security.keys else security.hindrance
+    return f"No audio stream in {', '.join(NAMES[codec] for codec in NAMES if codec in allowed)} over RTP"
 
 
-def _codec_of(payload_type: int, rtpmap: Rtpmap | None) -> int | None:
-    if payload_type in _NAMES:
-        return payload_type if rtpmap is None or _is(rtpmap, _NAMES[payload_type]) else None
-    if rtpmap is None or payload_type < _FIRST_DYNAMIC:
-        return None
-    return next((codec for codec, name in _NAMES.items() if _is(rtpmap, name)), None)
-
-
-def _telephone_event(media: MediaDescription) -> int | None:
-    for payload_type in media.formats:
-        if isinstance(payload_type, int) and payload_type not in _NAMES:
-            rtpmap = media.rtpmap.get(payload_type)
-            if rtpmap is not None and _is(rtpmap, "telephone-event"):
-                return payload_type
-    return None
-
-
-def _is(rtpmap: Rtpmap, name: str) -> bool:
-    return rtpmap.name.upper() == name.upper() and rtpmap.clock == _CLOCK_HZ and rtpmap.channels == 1
+def _muxed(media: MediaDescription) -> bool:
+    return ("rtcp-mux", None) in media.attributes
 
 
 def _target(
-    description: SessionDescription, media: MediaDescription, allowed: frozenset[int], wanted: Direction
+    description: SessionDescription, chosen: _Choice, wanted: Direction, keys: MediaKeys | None, *, mux: bool
 ) -> AudioTarget:
-    chosen = _codec(media, allowed)
+    media = description.media[chosen.place]
     connection = description.connection_of(media)
-    if chosen is None or connection is None:
-        raise RemoteProtocolError(488, "Audio stream without a codec or an address")
+    if connection is None:
+        raise RemoteProtocolError(488, "Audio stream without an address")
     address = _peer_address(connection)
     # An address of zeros is how RFC 2543 put a call on hold: the peer then hears nothing.
     held = address in _NOWHERE
@@ -230,12 +293,25 @@ def _target(
     return AudioTarget(
         host=address,
         port=media.port,
-        payload_type=chosen[1],
-        wire_payload_type=chosen[0],
-        telephone_event=_telephone_event(media),
+        payload_type=chosen.codec,
+        wire_payload_type=chosen.number,
+        telephone_event=telephone_event(media),
         direction=_DIRECTION[sends, receives],
         ptime=media.ptime,
+        rtcp_port=media.port if mux else _rtcp_port(media, address),
+        keys=keys,
     )
+
+
+def _rtcp_port(media: MediaDescription, host: str) -> int:
+    """The port of a=rtcp (RFC 3605), else the one above the media's; 0 where there is none. Reports go to the host of
+    the media and nowhere else, whatever the attribute says."""
+    for name, value in media.attributes:
+        if name == "rtcp" and value is not None:
+            port, *address = value.split()
+            if port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 65535 and address[2:3] in ([], [host]):
+                return int(port[:6])
+    return media.port + 1 if media.port < 65535 else 0
 
 
 def _peer_address(connection: Connection) -> str:

@@ -52,13 +52,18 @@ class RecordingLeg(ServerLeg):
         self._addresses = {Speaker.CALLER: addresses.caller, Speaker.OFFICER: addresses.officer}
         self._description: SessionDescription | None = None
 
-    def answer_body(self, offer: SessionDescription) -> bytes:
+    def answer_body(self, offer: SessionDescription, *, preferred: int | None = None) -> bytes:  # noqa: ARG002
         """Our answer: each voice into its channel, receiving only. Raises RemoteProtocolError (488)."""
         self._description = self._take(offer).description
         self.described = self._description.serialize()
         return self.described
 
-    def offer_body(self, codecs: Iterable[int] = (8, 0), *, direction: sdp.Direction = "sendrecv") -> bytes:  # noqa: ARG002
+    def offer_body(
+        self,
+        codecs: Iterable[int] | None = None,  # noqa: ARG002
+        *,
+        direction: sdp.Direction = "sendrecv",  # noqa: ARG002
+    ) -> bytes:
         """What was last agreed, for a client that asks for our offer."""
         if self._description is not None:
             self._version += 1

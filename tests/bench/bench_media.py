@@ -27,6 +27,7 @@ from duty.domain.transcripts import Speaker
 from telephony.media import MediaPlane
 from telephony.media_session import MediaSession
 from telephony.sealing import SealedRecording
+from telephony.sip.security_description import MediaKeys
 from tests.bench.rtp_load import MAGIC, STAMP
 
 _ROOT = Path(__file__).parents[2]
@@ -42,10 +43,16 @@ class Remote:
     payload_type: int = 8
     telephone_event: int | None = 101
     direction: str = "sendrecv"
+    keys: MediaKeys | None = None
+    rtcp_mux: bool = False
 
     @property
     def wire_payload_type(self) -> int:
         return self.payload_type
+
+    @property
+    def rtcp_port(self) -> int:
+        return self.port if self.rtcp_mux else self.port + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,23 @@ m=video 0 RTP/AVP 31\r
 c=IN IP6 2001:db8::1\r
 """
 
+ENCRYPTED_SDP = b"""v=0\r
+o=- 1 1 IN IP4 192.0.2.20\r
+s=-\r
+c=IN IP4 192.0.2.20\r
+t=0 0\r
+m=audio 4000 RTP/SAVP 9 8 101\r
+a=rtpmap:9 G722/8000\r
+a=rtpmap:101 telephone-event/8000\r
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4 FEC_ORDER=FEC_SRTP\r
+a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj|2^20 WSH=128\r
+a=crypto:3 AEAD_AES_128_GCM inline:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3OA==\r
+a=rtcp:4005 IN IP4 192.0.2.20\r
+a=rtcp-mux\r
+m=audio 4002 RTP/AVP 8\r
+m=image 4004 udptl t38\r
+"""
+
 
 def message(start: str, *lines: str, body: bytes = b"", branch: str = "z9hG4bK1", number: int = 1) -> bytes:
     """A message of one dialog (``Call-ID: c1``), complete but for ``lines``."""

@@ -25,6 +25,7 @@ from telephony.rtp.dtmf import press
 from telephony.rtp.g711 import Law
 from telephony.rtp.packet import RtpPacket, parse_packet
 from telephony.sealing import SealedRecording
+from telephony.sip.security_description import MediaKeys
 
 CALL = "0123456789abcdef0123456789abcdef"
 NOISE = np.random.default_rng(3).integers(0, 256, 160_000, dtype=np.uint8).tobytes()
@@ -47,10 +48,16 @@ class Remote:
     payload_type: int = 8
     telephone_event: int | None = 101
     direction: str = "sendrecv"
+    keys: MediaKeys | None = None
+    rtcp_mux: bool = False
 
     @property
     def wire_payload_type(self) -> int:
         return self.payload_type
+
+    @property
+    def rtcp_port(self) -> int:
+        return self.port if self.rtcp_mux else self.port + 1
 
 
 class Peer(asyncio.DatagramProtocol):

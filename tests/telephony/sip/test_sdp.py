@@ -134,10 +134,18 @@ def test_our_offer_is_answered_and_accepted():
         telephone_event=101,
         direction="sendrecv",
         ptime=20,
+        rtcp_port=5001,
     )
     callee = sdp.accept(sdp.parse_sdp(answer.serialize()))
     assert callee == AudioTarget(
-        host="::1", port=6000, payload_type=8, wire_payload_type=8, telephone_event=101, direction="sendrecv", ptime=20
+        host="::1",
+        port=6000,
+        payload_type=8,
+        wire_payload_type=8,
+        telephone_event=101,
+        direction="sendrecv",
+        ptime=20,
+        rtcp_port=6001,
     )
 
 
@@ -211,7 +219,7 @@ def test_our_own_mistakes_are_ours():
     with pytest.raises(LocalProtocolError):
         sdp.offer(host="phone.example.com", port=1, session_id=1, version=1)
     with pytest.raises(LocalProtocolError):
-        sdp.offer(host="10.0.0.1", port=1, session_id=1, version=1, codecs=(9,))
+        sdp.offer(host="10.0.0.1", port=1, session_id=1, version=1, codecs=(18,))
     broken = SessionDescription(
         origin=Origin(session_id="1", version="1", connection=Connection(host="10.0.0.1")), name="a\r\nc=x"
     )
