@@ -109,20 +109,32 @@ class Recorder:
             self._log(event, **fields)
 
     def tick(self, now: float) -> None:
-        """Moves what waits to the files, at most every half second. ``now`` in s on any steady clock."""
+        """Moves what waits to the files, at most every half second. ``now`` in s on any steady clock. Does not wait for
+        a sealing: the thread that ticks has other recordings to write."""
         if self._flushed_at is not None and 0 <= now - self._flushed_at < FLUSH_INTERVAL_S:
             return
-        self._flushed_at = now
-        with self._files:
+        if not self._files.acquire(blocking=False):
+            return
+        try:
+            self._flushed_at = now
             if not self._closed:
                 self._try_flush()
+        finally:
+            self._files.release()
 
     def sync(self) -> None:
-        """Asks the disk to keep what was written, through a power cut. May take long; a refusal is
-        counted."""
+        """Asks the disk to keep what was written, through a power cut. May take long, but waits for no sealing, which
+        syncs by itself; a refusal is counted."""
+        if not self._files.acquire(blocking=False):
+            return
         try:
-            with self._files:
-                copies = [file.sync_copy() for file in self._all_files]
+            copies = [file.sync_copy() for file in self._all_files]
+        except OSError as error:
+            self._refused(error)
+            return
+        finally:
+            self._files.release()
+        try:
             for copy in copies:
                 _sync_and_close(copy)
             if not self._directory_synced and self.directory.exists():

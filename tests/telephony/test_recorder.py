@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import uuid
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -242,6 +244,29 @@ def test_what_finds_no_room_even_in_memory_is_counted_and_told(tmp_path: Path) -
     assert sealed.damaged.startswith("disk_error: 24000 samples lost")
     assert sealed.gaps[Speaker.CALLER] == ((MEMORY_LIMIT, 24_000),)
     assert sealed == salvage(sealed.directory)
+
+
+@pytest.mark.rule("6.1-d")
+def test_a_long_sealing_holds_up_neither_writing_nor_syncing(tmp_path: Path) -> None:
+    """One thread writes all recordings: were it to wait here, the others would have their sound in memory only."""
+    running = recorder(tmp_path)
+    speak(running, Speaker.CALLER, NOISE[:8000])
+    begun, end = threading.Event(), threading.Event()
+
+    def slowly(directory: Path) -> SealedRecording:
+        begun.set()
+        assert end.wait(10.0)
+        return salvage(directory)
+
+    with ThreadPoolExecutor(1) as pool:
+        sealing = pool.submit(lambda: running.seal(by=slowly))
+        assert begun.wait(10.0)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(running.tick, 1.0).result(5.0)
+            other.submit(running.sync).result(5.0)
+        assert not sealing.done()
+        end.set()
+        assert sealing.result(10.0).raw_samples[Speaker.CALLER] == 8000
 
 
 def test_syncing_before_during_and_after_is_harmless(tmp_path: Path) -> None:
