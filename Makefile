@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench fuzz kills interop rules screens clean lock
+.PHONY: help setup run test lint format bench fuzz kills soak interop rules screens clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ fuzz: $(VENV)/.dev ## ten minutes of coverage-guided fuzzing of all that reads t
 
 kills: $(VENV)/.dev ## 1,000 calls while the telephony process is killed again and again: is anything lost?
 	$(BIN)/python -m tests.faults.test_kills --calls 1000
+
+soak: $(VENV)/.dev ## an hour of fifty recorded calls at once through the whole service: does anything grow?
+	$(BIN)/python -m tests.bench.soak --calls 50 --minutes 60
 
 interop: $(VENV)/.dev ## only the tests against foreign programs; see docs/interop.md
 	@scripts/system_packages.sh interop

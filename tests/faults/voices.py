@@ -9,6 +9,7 @@ import hashlib
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.sip_text import HOST
@@ -73,32 +74,41 @@ class Voice:
             number = len(self.said_at)
             header = _HEADER.pack(0x80, _PCMA, number & 0xFFFF, number * FRAME_BYTES, 7)
             try:
-                self._socket.sendto(header + frame(self.owner, number), self._to)
+                self._socket.sendto(header + self.frame(number), self._to)
             except OSError:  # the killed process's port is closed
                 self._due += FRAME_S
                 continue
             self.said_at.append(time.monotonic())
             self._due += FRAME_S
         try:
-            while self._socket.fileno() >= 0 and self._socket.recv(2048):
-                self.heard += 1
+            while self._socket.fileno() >= 0 and (datagram := self._socket.recv(2048)):
+                self.hear(datagram)
         except OSError:
             return
 
+    def frame(self, number: int) -> bytes:
+        """What it says as its ``number``-th 20 ms."""
+        return frame(self.owner, number)
+
+    def hear(self, datagram: bytes) -> None:
+        """Something came."""
+        self.heard += 1
+
     def said_until(self, moment: float) -> list[bytes]:
         """The frames sent before the monotonic ``moment``."""
-        return [frame(self.owner, number) for number, at in enumerate(self.said_at) if at < moment]
+        return [self.frame(number) for number, at in enumerate(self.said_at) if at < moment]
 
 
 @dataclass(slots=True)
 class Choir:
-    """All voices, moved every 10 ms."""
+    """All voices, moved every 10 ms. ``make`` gives one for its owner's name."""
 
+    make: Callable[[str], Voice] = Voice
     _voices: set[Voice] = field(default_factory=set)
 
     def new(self, owner: str) -> Voice:
         """A voice of ``owner``."""
-        voice = Voice(owner)
+        voice = self.make(owner)
         self._voices.add(voice)
         return voice
 

@@ -231,6 +231,11 @@ class Service:
             )
 
     @property
+    def first_pid(self) -> int:
+        """The process id of what was started: the supervisor of the whole service, or telephony alone."""
+        return self._running.pid
+
+    @property
     def running(self) -> bool:
         """Whether it was started and is not ended, by whatever."""
         return self._process is not None and self._process.poll() is None
