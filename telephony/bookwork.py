@@ -12,12 +12,13 @@ from pydantic import TypeAdapter
 from duty.domain.calls import CallHappening, LegQuality, NewCall, RecordingFacts
 from duty.domain.happenings import AlarmKind, Json, Severity
 from duty.domain.linechecks import Finding
+from duty.domain.times import Clock
 from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
+from duty.services.callpages import CallPages
 from duty.services.commands import Commands
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
-from duty.services.recordings import Recordings
 from telephony.batchstore import BatchStore
 
 
@@ -149,29 +150,48 @@ class BookWriter:
         *,
         store: BatchStore,
         calls: CallBook,
-        recordings: Recordings,
+        clock: Clock,
         lines: Lines,
         commands: Commands,
         checks: LineChecks,
         alarms: Alarms,
     ) -> None:
         self._store = store
-        self._calls, self._recordings, self._lines, self._commands = calls, recordings, lines, commands
+        self._clock, self._calls, self._lines, self._commands = clock, calls, lines, commands
         self._checks, self._alarms = checks, alarms
 
     def write_all(self, works: Sequence[BookWork]) -> None:
         """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises."""
-        with self._store.together():
+        with self._store.together(), self._calls.pages() as pages:
+            pages.expect(work.call_id for work in works if isinstance(work, _OF_A_CALL))
             for work in works:
-                self.write(work)
+                if not self._turn(pages, work):
+                    pages.write()
+                    self._do(work)
 
     def write(self, work: BookWork) -> None:
-        """Do ``work``, a transaction of its own unless one runs; it is on disk when that is committed."""
+        """Do ``work`` as one transaction; it is on disk when this returns."""
+        self.write_all([work])
+
+    def _turn(self, pages: CallPages, work: BookWork) -> bool:
+        """Do what every call brings, on its page; False for anything else."""
         match work:
             case WriteCall():
-                self._calls.open_call(work.new, command_id=work.command_id)
+                pages.open(work.new, command_id=work.command_id)
             case CallHappening():
-                self._calls.record(work)
+                pages.happened(work)
+            case LegQuality():
+                pages.rate(work)
+            case RecordingFacts():
+                pages.seal(work, self._clock())
+            case WriteNoRecording():
+                pages.unrecorded(work.call_id, self._clock())
+            case _:
+                return False
+        return True
+
+    def _do(self, work: BookWork) -> None:
+        match work:
             case WriteForward():
                 self._calls.block_forward(
                     work.call_id,
@@ -185,12 +205,6 @@ class BookWriter:
             case WriteEvidence():
                 raw = bytes.fromhex(work.raw_hex)
                 self._calls.keep_evidence(work.call_id, at=work.at, source=work.source, raw=raw)
-            case LegQuality():
-                self._calls.rate_leg(work)
-            case RecordingFacts():
-                self._recordings.seal(work)
-            case WriteNoRecording():
-                self._recordings.none_made(work.call_id)
             case WriteComponent():
                 self._lines.report(
                     work.line_number,
@@ -212,3 +226,6 @@ class BookWriter:
                 )
             case WriteCheckEnd():
                 self._checks.finish(work.check_id, work.finding, at=work.at)
+
+
+_OF_A_CALL = (CallHappening, LegQuality, RecordingFacts, WriteNoRecording)

@@ -80,7 +80,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     alarms = Alarms(store, utc_now)
     checks, pins = LineChecks(store, utc_now), Pins(store, utc_now)
     writer = BookWriter(
-        store=store, calls=calls, recordings=recordings, lines=lines, commands=commands, checks=checks, alarms=alarms
+        store=store, clock=utc_now, calls=calls, lines=lines, commands=commands, checks=checks, alarms=alarms
     )
     book = Bookkeeper(
         writer, Spool(settings.data.dir / "spool"), on_trouble=lambda troubled: _store_trouble(alarms, troubled)

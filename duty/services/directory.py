@@ -50,18 +50,23 @@ class ContactView:
 
 def match(session: Session, normalised: str) -> ContactRow | None:
     """The contact that owns a normalised number, or None; an extension given by only one side does not matter."""
+    contact_id = match_id(session, normalised)
+    return None if contact_id is None else session.get(ContactRow, contact_id)
+
+
+def match_id(session: Session, normalised: str) -> int | None:
+    """The id of the contact that ``match`` finds."""
     if not normalised:
         return None
     base = normalised.partition(";ext=")[0]
     query = (
-        select(ContactRow, ContactNumberRow.normalised)
-        .join(ContactRow.numbers)
+        select(ContactNumberRow.contact_id, ContactNumberRow.normalised)
         .where(or_(ContactNumberRow.normalised == base, ContactNumberRow.normalised.startswith(base + ";ext=")))
-        .order_by(ContactRow.id)
+        .order_by(ContactNumberRow.contact_id)
     )
-    found = session.execute(query).unique().all()
-    exact = [contact for contact, number in found if number == normalised]
-    loose = [contact for contact, number in found if base in (number, normalised)]
+    found = session.execute(query).all()
+    exact = [contact_id for contact_id, number in found if number == normalised]
+    loose = [contact_id for contact_id, number in found if base in (number, normalised)]
     return next(iter(exact or loose), None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -22,12 +23,18 @@ def tell(
     call_id: str | None = None,
     entry_id: int | None = None,
     data: Mapping[str, Json] | None = None,
-) -> None:
-    """Add one event to the running transaction; it gets its id when the transaction ends."""
-    post(
-        session,
-        EventRow(at=at, kind=kind.value, unit_id=unit_id, call_id=call_id, entry_id=entry_id, data=dict(data or {})),
-    )
+) -> dict[str, Any]:
+    """Add one event to the running transaction; it gets its id when the transaction ends. Its values until then."""
+    values: dict[str, Any] = {
+        "at": at,
+        "kind": kind.value,
+        "unit_id": unit_id,
+        "call_id": call_id,
+        "entry_id": entry_id,
+        "data": dict(data or {}),
+    }
+    post(session, EventRow.__table__, values)
+    return values
 
 
 class Outbox:

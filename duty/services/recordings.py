@@ -14,20 +14,21 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from duty.domain.calls import CallEventKind, RecordingFacts
+from duty.domain.calls import RecordingFacts
 from duty.domain.drafts import Draft, DraftField, FieldName
 from duty.domain.entries import MAX_FIELD_CHARS, Category
 from duty.domain.errors import NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Severity
+from duty.domain.numbers import NumberPlan
 from duty.domain.texts import is_readable, signalled
 from duty.domain.times import Clock
 from duty.domain.transcripts import Transcript
 from duty.services.alarms import raise_alarm
+from duty.services.callpages import CallPages
 from duty.services.logbook import content_of
 from duty.services.outbox import tell
 from duty.store.database import Store
 from duty.store.tables import (
-    CallEventRow,
     CallRow,
     DraftRow,
     EntryRow,
@@ -39,6 +40,8 @@ from duty.store.tables import (
 LEASE = timedelta(minutes=1)
 MAX_ATTEMPTS = 5
 BACK_OFF_S = 15
+_NO_NUMBERS = NumberPlan()
+"""Sealing reads no telephone number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,48 +73,17 @@ class Recordings:
 
         Raises NotFound for a call that is not in the book.
         """
-        now = self._clock()
         with self._store.writing() as session:
-            row, call = _recording(session, facts.call_id)
-            if row.state not in ("open", "none"):
-                return
-            row.path, row.sha256, row.seconds, row.samples = (
-                facts.path,
-                facts.sha256,
-                facts.seconds,
-                facts.samples,
-            )
-            row.gaps = [list(gap) for gap in facts.gaps]
-            row.damage, row.salvaged, row.sealed_at, row.chain = facts.damage, facts.salvaged, now, facts.chain
-            answered = call.answered_at is not None
-            row.state, row.due_at = ("waiting", now) if answered else ("kept", None)
-            if facts.salvaged:
-                session.add(CallEventRow(call_id=call.id, at=now, kind=CallEventKind.SALVAGED.value, data={}))
-            if facts.damage:
-                raise_alarm(
-                    session,
-                    AlarmKind.RECORDING_DAMAGED,
-                    Severity.CRITICAL,
-                    at=now,
-                    unit_id=call.unit_id,
-                    call_id=call.id,
-                    data={"reason": facts.damage},
-                )
-            tell(session, EventKind.RECORDING_SEALED, at=now, unit_id=call.unit_id, call_id=call.id)
+            pages = CallPages(session, _NO_NUMBERS)
+            pages.seal(facts, self._clock())
+            pages.write()
 
     def none_made(self, call_id: str) -> None:
         """The call ended without any media: there is nothing to transcribe."""
         with self._store.writing() as session:
-            row, call = _recording(session, call_id)
-            if row.state == "open":
-                row.state = "none"
-                tell(
-                    session,
-                    EventKind.RECORDING_SEALED,
-                    at=self._clock(),
-                    unit_id=call.unit_id,
-                    call_id=call_id,
-                )
+            pages = CallPages(session, _NO_NUMBERS)
+            pages.unrecorded(call_id, self._clock())
+            pages.write()
 
     def unsealed(self, before: datetime) -> list[str]:
         """Ids of ended calls that arrived before that instant and whose recording is still open: a killed process left

@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, FromClause, create_engine, event, insert, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -78,9 +78,9 @@ class Store:
         return config
 
 
-def post(session: Session, row: object) -> None:
+def post(session: Session, table: FromClause, values: dict[str, Any]) -> None:
     """Keep an outbox row until everything else of the running transaction is written."""
-    session.info.setdefault(_OUTBOX, []).append(row)
+    session.info.setdefault(_OUTBOX, (table, []))[1].append(values)
 
 
 def _post(session: Session) -> None:
@@ -88,13 +88,13 @@ def _post(session: Session) -> None:
     commit, on SQLite by its single writer. Without it a reader could pass over a row that a slower transaction
     commits later. The lock is the last one a transaction takes; earlier, it would meet row locks the other way round.
     """
-    rows = session.info.pop(_OUTBOX, [])
+    table, rows = session.info.pop(_OUTBOX, (None, []))
     if not rows:
         return
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _OUTBOX_LOCK})
-    session.add_all(rows)
+    session.execute(insert(table), rows)
 
 
 def _engine(url: str, patience_s: float) -> Engine:

@@ -24,7 +24,6 @@ from duty.services.callbook import CallBook
 from duty.services.commands import Commands
 from duty.services.linechecks import LineChecks
 from duty.services.lines import LinePlan, Lines, UnitPlan
-from duty.services.recordings import Recordings
 from duty.store.tables import CallEventRow, CallRow
 from telephony import bookkeeper as keeping
 from telephony.batchstore import BatchStore
@@ -93,7 +92,7 @@ class Desk:
         self.writer = BookWriter(
             store=self.store,
             calls=CallBook(self.store, utc_now, NumberPlan()),
-            recordings=Recordings(self.store, utc_now),
+            clock=utc_now,
             lines=lines,
             commands=Commands(self.store, utc_now),
             checks=LineChecks(self.store, utc_now),

@@ -79,13 +79,14 @@ def test_fields_steps_and_states_that_are_no_enumeration_have_words() -> None:
     assert {*EntryContent().as_dict(), "caller"} <= set(T.under("field"))
     assert {words.confidence(value) for value in (0.0, 0.5, 0.8)} == set(T.under("confidence"))
     written = (ROOT / "duty/services/recordings.py").read_text("utf-8") + (
-        ROOT / "duty/services/callbook.py"
+        ROOT / "duty/services/callpages.py"
     ).read_text("utf-8")
     states = set(re.findall(r'"(open|none|waiting|running|done|set_aside|kept)"', written))
     assert states <= set(T.under("recording"))
     stages = {"new", "taken"} | {state.value for state in CallState}
     assert stages <= set(T.under("call_back"))
-    pending = set(re.findall(r'PendingRow\([^)]*kind="(\w+)"', (ROOT / "duty/services/callbook.py").read_text("utf-8")))
+    pages = (ROOT / "duty/services/callpages.py").read_text("utf-8")
+    pending = set(re.findall(r'_PENDING, [^)]*kind="(\w+)"', pages))
     assert pending
     assert pending <= set(T.under("pending"))
 
