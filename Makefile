@@ -47,6 +47,7 @@ format: $(VENV)/.dev ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## measure: tests/bench
+	@scripts/system_packages.sh bench
 	$(PYTEST) -m slow tests/bench
 
 fuzz: $(VENV)/.dev ## ten minutes of coverage-guided fuzzing of all that reads the network, then longer property tests

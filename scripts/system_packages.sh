@@ -1,6 +1,6 @@
 #!/bin/sh
 # Programs and fonts that no Python package brings. Installs what is missing if it may, else says what to do.
-# usage: system_packages.sh run|test|interop
+# usage: system_packages.sh run|test|interop|bench
 set -eu
 
 present() {
@@ -9,6 +9,7 @@ present() {
         sip-tester) command -v sipp >/dev/null ;;
         baresip-core) command -v baresip >/dev/null ;;
         linphone-cli) command -v linphonec >/dev/null ;;
+        rtpengine-daemon) command -v rtpengine >/dev/null ;;
         kamailio) command -v kamailio >/dev/null || [ -x /usr/sbin/kamailio ] ;;
         chromium) command -v chromium >/dev/null ;;
         postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
@@ -20,7 +21,8 @@ case ${1-} in
     run) wanted="fonts-noto-cjk" ;;
     test) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils" ;;
     interop) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils linphone-cli kamailio" ;;
-    *) echo "usage: system_packages.sh run|test|interop" >&2; exit 2 ;;
+    bench) wanted="sip-tester rtpengine-daemon" ;;
+    *) echo "usage: system_packages.sh run|test|interop|bench" >&2; exit 2 ;;
 esac
 
 missing=""

@@ -1,8 +1,9 @@
-"""How many recorded two-way calls one media plane carries: real sockets, the load in a process of its own, and each
-frame looked for again on the other side and in the file.
+"""How many recorded two-way calls one media plane carries, beside rtpengine: real sockets, the load in a process of its
+own, and each frame looked for again on the other side and in the recording.
 
-``python -m tests.bench.bench_media --calls 100 200`` prints one line per load; figures and machine are in
-docs/benchmarks.md.
+``python -m tests.bench.bench_media --calls 100 200 --rounds 3`` runs both in turn and prints a line of JSON per run and
+a table; ``--busy`` adds processes that compute at low priority, as transcription does, one for each core. Figures and
+machine are in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +34,9 @@ from telephony.media_session import MediaSession
 from telephony.sealing import SealedRecording
 from telephony.sip.security_description import MediaKeys
 from tests.bench.rtp_load import MAGIC, STAMP
+from tests.bench.rtpengine import Rtpengine
 
+_COMPUTE = "while True: sum(number * number for number in range(100_000))"
 _ROOT = Path(__file__).parents[2]
 _FRAME = 160
 
@@ -61,6 +68,8 @@ class MediaFigures:
     whole CPU time, threads included, per packet taken and passed on; ``generator_core`` tells whether the load itself
     was at its limit (1.0 is a whole core)."""
 
+    system: str
+    busy: int
     calls: int
     seconds: float
     frames: int
@@ -78,21 +87,115 @@ class MediaFigures:
     core_percent_per_call: float
     memory_kib_per_call: float
     generator_core: float
-    seal_s: float
+    close_s: float
 
 
-async def measure(calls: int, seconds: float, root: Path) -> MediaFigures:
-    """Runs ``calls`` calls for ``seconds`` and looks for every frame."""
-    plane = MediaPlane(
-        bind_host="127.0.0.1", advertised_host="127.0.0.1", port_range=(30_000, 59_999), recordings_root=root
-    )
+class Relay(ABC):
+    """What carries the calls: a media plane of ours or a peer's."""
+
+    name: str
+
+    @abstractmethod
+    def open(self, remotes: list[int]) -> list[int]:
+        """Calls between the ports ``remotes``, caller and phone in turn; the relay's port for each of them."""
+
+    @abstractmethod
+    def cpu_s(self) -> float:
+        """Processor time until now, all threads."""
+
+    @abstractmethod
+    def resident_kib(self) -> float:
+        """Resident memory now."""
+
+    @abstractmethod
+    async def close(self, sent: list[int]) -> tuple[int, int]:
+        """Ends the calls; of the ``sent`` frames of each leg, those that are not in the recordings, and the gaps that
+        these tell of."""
+
+
+class Ours(Relay):
+    """The media plane in this process."""
+
+    name = "dutyline"
+
+    def __init__(self, plane: MediaPlane) -> None:
+        self._plane = plane
+        self._sessions: list[MediaSession] = []
+
+    def open(self, remotes: list[int]) -> list[int]:
+        pairs = zip(remotes[::2], remotes[1::2], strict=True)
+        self._sessions = [_session(self._plane, list(pair)) for pair in pairs]
+        return [session.address(speaker)[1] for session in self._sessions for speaker in Speaker]
+
+    def cpu_s(self) -> float:
+        return time.process_time()
+
+    def resident_kib(self) -> float:
+        return _resident_kib()
+
+    async def close(self, sent: list[int]) -> tuple[int, int]:
+        sealed = await asyncio.gather(*(session.close() for session in self._sessions))
+        lost = sum(_missing(of, call, sent) for call, of in enumerate(sealed))
+        return lost, sum(len(_inner_gaps(of)) for of in sealed)
+
+
+class Theirs(Relay):
+    """rtpengine."""
+
+    name = "rtpengine"
+
+    def __init__(self, daemon: Rtpengine) -> None:
+        self._daemon = daemon
+        self._calls = 0
+
+    def open(self, remotes: list[int]) -> list[int]:
+        self._calls = len(remotes) // 2
+        pairs = enumerate(zip(remotes[::2], remotes[1::2], strict=True))
+        return [port for call, (caller, phone) in pairs for port in self._daemon.open(call, caller, phone)]
+
+    def cpu_s(self) -> float:
+        return self._daemon.cpu_s()
+
+    def resident_kib(self) -> float:
+        return self._daemon.resident_kib()
+
+    async def close(self, sent: list[int]) -> tuple[int, int]:
+        for call in range(self._calls):
+            self._daemon.close(call)
+        recorded = self._daemon.recorded()
+        return sum((leg, number) not in recorded for leg, count in enumerate(sent) for number in range(count)), 0
+
+
+async def measure(calls: int, seconds: float, root: Path, *, busy: int = 0, peer: bool = False) -> MediaFigures:
+    """Runs ``calls`` calls for ``seconds`` and looks for every frame, through rtpengine where ``peer`` says so, while
+    ``busy`` processes compute at low priority."""
+    with _computing(busy):
+        if peer:
+            with Rtpengine(root / "rtpengine") as daemon:
+                return await _measure(Theirs(daemon), calls, seconds, busy)
+        plane = MediaPlane(
+            bind_host="127.0.0.1", advertised_host="127.0.0.1", port_range=(30_000, 59_999), recordings_root=root
+        )
+        try:
+            return await _measure(Ours(plane), calls, seconds, busy)
+        finally:
+            await plane.aclose()
+
+
+@contextmanager
+def _computing(processes: int) -> Iterator[None]:
+    """As low in priority as transcription, whatever priority the bench itself has."""
+    program = ["chrt", "--other", "0", "nice", "-n", "10", sys.executable, "-c", _COMPUTE]
+    hogs = [subprocess.Popen(program) for _ in range(processes)]
     try:
-        return await _measure(plane, calls, seconds)
+        yield
     finally:
-        await plane.aclose()
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
 
 
-async def _measure(plane: MediaPlane, calls: int, seconds: float) -> MediaFigures:
+async def _measure(relay: Relay, calls: int, seconds: float, busy: int) -> MediaFigures:
     load = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.rtp_load", str(2 * calls), str(seconds), cwd=_ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
@@ -100,27 +203,27 @@ async def _measure(plane: MediaPlane, calls: int, seconds: float) -> MediaFigure
     assert load.stdin is not None
     assert load.stdout is not None
     remotes = json.loads(await load.stdout.readline())
-    before = _resident_kib()
-    sessions = [_session(plane, remotes[2 * call : 2 * call + 2]) for call in range(calls)]
-    ports = [session.address(speaker)[1] for session in sessions for speaker in Speaker]
+    before = relay.resident_kib()
+    ports = relay.open(remotes)
     load.stdin.write(json.dumps(ports).encode() + b"\n")
-    cpu, begin = time.process_time(), time.monotonic()
+    cpu, begin = relay.cpu_s(), time.monotonic()
     result = json.loads(await load.stdout.readline())
-    cpu, wall = time.process_time() - cpu, time.monotonic() - begin
-    memory = _resident_kib() - before
+    cpu, wall = relay.cpu_s() - cpu, time.monotonic() - begin
+    memory = relay.resident_kib() - before
     await load.wait()
     begin = time.monotonic()
-    sealed = await asyncio.gather(*(session.close() for session in sessions))
-    seal_s = time.monotonic() - begin
+    lost_file, gaps = await relay.close(result["sent"])
     sent = sum(result["sent"])
     return MediaFigures(
+        system=relay.name,
+        busy=busy,
         calls=calls,
         seconds=seconds,
         frames=sent,
         lost_relay=sent - sum(result["received"]),
         disordered=result["disordered"],
-        lost_file=sum(_missing(of, call, result["sent"]) for call, of in enumerate(sealed)),
-        gaps=sum(len(_inner_gaps(of)) for of in sealed),
+        lost_file=lost_file,
+        gaps=gaps,
         within_5_ms=result["within_5_ms"],
         p50_ms=result["p50_ms"],
         p99_ms=result["p99_ms"],
@@ -131,7 +234,7 @@ async def _measure(plane: MediaPlane, calls: int, seconds: float) -> MediaFigure
         core_percent_per_call=cpu / wall / calls * 100,
         memory_kib_per_call=memory / calls,
         generator_core=result["cpu_s"] / wall,
-        seal_s=seal_s,
+        close_s=time.monotonic() - begin,
     )
 
 
@@ -186,18 +289,60 @@ def run(work: Coroutine[Any, Any, MediaFigures], *, uvloop: bool) -> MediaFigure
         return runner.run(work)
 
 
+def table(runs: Sequence[MediaFigures]) -> str:
+    """Every load of every system: the worst of its runs, since a call has only one."""
+    head = (
+        "system",
+        "busy",
+        "calls",
+        "lost relay/file",
+        "within 5 ms",
+        "p50",
+        "p99.9",
+        "core",
+        "µs/packet",
+        "KiB/call",
+    )
+    rows = [head]
+    for key in dict.fromkeys((run.calls, run.busy, run.system) for run in runs):
+        same = [run for run in runs if (run.calls, run.busy, run.system) == key]
+        rows.append((
+            key[2], str(key[1]), str(key[0]),
+            f"{max(run.lost_relay for run in same)} / {max(run.lost_file for run in same)}",
+            " ".join(f"{100 * run.within_5_ms:.2f}" for run in same),
+            f"{max(run.p50_ms for run in same):.2f} ms",
+            f"{max(run.p999_ms for run in same):.1f} ms",
+            f"{100 * max(run.relay_core for run in same):.0f} %",
+            f"{max(run.cpu_us_per_packet for run in same):.0f}",
+            f"{max(run.memory_kib_per_call for run in same):.0f}",
+        ))  # fmt: skip
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows[1:]))
+
+
 def main() -> None:
-    """Prints one line of JSON per load."""
+    """Prints one line of JSON per run, and a table at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[50, 100, 200])
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--busy", action="store_true", help="while low-priority processes compute on every core")
+    parser.add_argument("--alone", action="store_true", help="without rtpengine")
+    parser.add_argument("--json", type=Path, default=None, help="a file for all figures")
     parser.add_argument("--uvloop", action="store_true")
     given = parser.parse_args()
-    for calls in given.calls:
-        with tempfile.TemporaryDirectory() as root:
-            figures = run(measure(calls, given.seconds, Path(root)), uvloop=given.uvloop)
-        shown = {name: round(value, 4) for name, value in asdict(figures).items()}
-        print(json.dumps(shown), flush=True)
+    busy = (os.cpu_count() or 1) if given.busy else 0
+    runs = []
+    for number in range(given.rounds):
+        for calls in given.calls:
+            for peer in (False,) if given.alone else ((False, True), (True, False))[number % 2]:
+                with tempfile.TemporaryDirectory() as root:
+                    work = measure(calls, given.seconds, Path(root), busy=busy, peer=peer)
+                    runs.append(run(work, uvloop=given.uvloop))
+                shown = {name: round(of, 4) if isinstance(of, float) else of for name, of in asdict(runs[-1]).items()}
+                print(json.dumps(shown), flush=True)
+    if given.json is not None:
+        given.json.write_text(json.dumps([asdict(one) for one in runs], indent=1) + "\n", "utf-8")
+    print(table(runs))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ LINES = (
     Line(number="037122590079", phones=("7003",), max_calls=100),
 )
 RTP_PORTS = (10_000, 19_999)
-TALK_S = (20.0, 40.0)
 _STAMP = struct.Struct("!4sQI")
 _STAMPS = np.dtype([("magic", "S4"), ("key", ">u8"), ("number", ">u4")])
 _MAGIC = b"SOAK"
@@ -89,6 +88,7 @@ class Soak:
     calls: int
     minutes: float
     every_s: float = 60.0
+    talk_s: tuple[float, float] = (20.0, 40.0)
     totals: Totals = field(default_factory=Totals)
     samples: list[Sample] = field(default_factory=list)
     _choir: Choir = field(init=False)
@@ -111,7 +111,7 @@ class Soak:
             await phone.register(self.service.address, expires=7200)
         begin = time.monotonic()
         watching = asyncio.create_task(self._watch(begin))
-        gap = sum(TALK_S) / 2 / self.calls
+        gap = sum(self.talk_s) / 2 / self.calls
         running: set[asyncio.Task[None]] = set()
         while time.monotonic() < begin + 60 * self.minutes:
             if len(running) < self.calls:
@@ -141,7 +141,7 @@ class Soak:
             answers=chance.choice(line.phones),
             declines=False,
             waits_s=chance.uniform(0.2, 1.0),
-            talks_s=chance.uniform(*TALK_S),
+            talks_s=chance.uniform(*self.talk_s),
             phone_hangs_up=chance.random() < 0.5,
             deaf_s=0.0,
         )
@@ -242,6 +242,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=60.0, help="s between two looks")
     parser.add_argument("--warm-up", type=float, default=10.0, help="minutes that do not count for what grows")
+    parser.add_argument("--talk", type=float, nargs=2, default=(20.0, 40.0), help="s of a call, from and to")
     parser.add_argument("--root", type=Path, default=None)
     given = parser.parse_args()
     root = given.root or Path(tempfile.mkdtemp(prefix="soak-"))
@@ -250,7 +251,14 @@ def main() -> int:
         closing(Store(service.settings.store_url)) as store,
     ):
         book = Book(store, service.settings.data.recordings)
-        soak = Soak(service=service, book=book, calls=given.calls, minutes=given.minutes, every_s=given.every)
+        soak = Soak(
+            service=service,
+            book=book,
+            calls=given.calls,
+            minutes=given.minutes,
+            every_s=given.every,
+            talk_s=tuple(given.talk),
+        )
         asyncio.run(soak.run())
     good, figures = verdict(soak.samples, soak.totals, given.warm_up)
     print(json.dumps(figures, indent=1))

@@ -37,6 +37,7 @@ class Sample:
 def watch(service: Service, book: Book, minute: float) -> Sample:
     """Looks once."""
     processes = _processes(service.first_pid)
+    before = _directories(book)
     with book.store.reading() as session:
         states = dict(session.execute(select(RecordingRow.state, func.count()).group_by(RecordingRow.state)).all())
         damaged = session.scalar(select(func.count()).where(RecordingRow.damage.is_not(None))) or 0
@@ -44,7 +45,6 @@ def watch(service: Service, book: Book, minute: float) -> Sample:
         ended = session.scalar(select(func.count()).where(CallRow.state == "ended")) or 0
         paths = dict(session.execute(select(RecordingRow.call_id, RecordingRow.path)).all())
         alarms = session.scalar(select(func.count()).select_from(AlarmRow)) or 0
-    directories = {path.name for path in book.recordings.glob("*/*/*/*")}
     kept = {call_id for call_id, path in paths.items() if path}
     low, high = service.settings.sip.rtp_first_port, service.settings.sip.rtp_last_port
     return Sample(
@@ -56,10 +56,14 @@ def watch(service: Service, book: Book, minute: float) -> Sample:
         ended=ended,
         open_recordings=states.get("open", 0),
         damaged=damaged,
-        unlike=len(kept - directories) + len(directories - rows),
+        unlike=len(kept - _directories(book)) + len(before - rows),
         alarms=alarms,
         book_mib=sum(path.stat().st_size for path in service.data.glob("dutyline.db*")) / 2**20,
     )
+
+
+def _directories(book: Book) -> set[str]:
+    return {path.name for path in book.recordings.glob("*/*/*/*") if path.is_dir()}
 
 
 def slope_per_hour(minutes: list[float], values: list[float]) -> float:

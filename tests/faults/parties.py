@@ -135,6 +135,8 @@ class Phone(asyncio.DatagramProtocol):
                 pause = min(2 * pause, 4.0)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
+        if not data.strip():
+            return  # a keep-alive
         heard = sip_text.read(data)
         call_id = heard["call-id"]
         if heard.status:

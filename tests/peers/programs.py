@@ -17,6 +17,7 @@ DEBIAN_PACKAGES = {
     "baresip": "baresip-core",
     "linphonec": "linphone-cli",
     "kamailio": "kamailio",
+    "rtpengine": "rtpengine-daemon",
     "sox": "sox",
     "ffmpeg": "ffmpeg",
     "chromium": "chromium",
