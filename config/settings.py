@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
@@ -236,12 +236,18 @@ class PhoneSettings(_Section):
 
 
 class TrunkSettings(_Section):
-    """The PBX or carrier side of a line."""
+    """The PBX or carrier side of a line. ``registrar`` is one SIP URI or several, in the order they are tried."""
 
-    registrar: str = ""
+    registrar: tuple[str, ...] = ()
     username: str = ""
     password: str = ""
     peers: tuple[Network, ...] = ()
+    keep_alive_seconds: float = Field(default=30, ge=0, le=3600)
+
+    @field_validator("registrar", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) * bool(value) if isinstance(value, str) else value
 
 
 class SiprecSettings(_Section):

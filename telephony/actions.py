@@ -186,6 +186,14 @@ class ReportComponent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTrunks:
+    """The line's PBXs go by these names from now on; each is reported after this."""
+
+    line_number: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportAttack:
     """Alarm: ``source`` was refused ``failures`` times and gets no answer for ``seconds``."""
 
@@ -220,6 +228,7 @@ Action = (
     | StopPlaying
     | ReleaseMedia
     | ReportComponent
+    | ReportTrunks
     | ReportAttack
     | FinishCommand
 )

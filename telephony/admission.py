@@ -125,6 +125,7 @@ class Admission:
         self._limits = limits or Limits()
         self._allowed = tuple(allowed)
         self._known_networks = (*known, *THIS_MACHINE)
+        self._trunks: tuple[Network, ...] = ()
         self._phones: frozenset[str] = frozenset()
         self._scanner = _scanner_pattern(scanners)
         self._strangers = _Bucket(self._limits.strangers, 0.0)
@@ -141,9 +142,13 @@ class Admission:
         """The addresses that phones are registered from now: they are known as long as they are."""
         self._phones = frozenset(hosts)
 
+    def trunks_at(self, networks: Iterable[Network]) -> None:
+        """The addresses that PBXs of ours have from now on: they are known."""
+        self._trunks = tuple(networks)
+
     def knows(self, host: str) -> bool:
         """Whether a trunk, a phone or this machine speaks."""
-        return host in self._phones or within(host, self._known_networks)
+        return host in self._phones or within(host, (*self._trunks, *self._known_networks))
 
     def admit(self, data: bytes, host: str, now: float) -> bool:
         """Whether a message from ``host`` is to be looked at."""

@@ -73,6 +73,14 @@ class WriteComponent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteTrunks:
+    """The names of a line's PBXs from now on."""
+
+    line_number: str
+    names: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteCommandEnd:
     """A command ended without becoming a call."""
 
@@ -107,6 +115,7 @@ BookWork = (
     | RecordingFacts
     | WriteNoRecording
     | WriteComponent
+    | WriteTrunks
     | WriteCommandEnd
     | WriteAttack
     | WriteCheckEnd
@@ -205,15 +214,8 @@ class BookWriter:
             case WriteEvidence():
                 raw = bytes.fromhex(work.raw_hex)
                 self._calls.keep_evidence(work.call_id, at=work.at, source=work.source, raw=raw)
-            case WriteComponent():
-                self._lines.report(
-                    work.line_number,
-                    work.kind,
-                    work.name,
-                    state=work.state,
-                    reason=work.reason,
-                    bindings=list(work.bindings) if work.bindings is not None else None,
-                )
+            case WriteComponent() | WriteTrunks():
+                self._write_parts(work)
             case WriteCommandEnd():
                 self._commands.finish(work.command_id, result=work.result)
             case WriteAttack():
@@ -226,6 +228,19 @@ class BookWriter:
                 )
             case WriteCheckEnd():
                 self._checks.finish(work.check_id, work.finding, at=work.at)
+
+    def _write_parts(self, work: WriteComponent | WriteTrunks) -> None:
+        if isinstance(work, WriteTrunks):
+            self._lines.keep_trunks(work.line_number, work.names)
+            return
+        self._lines.report(
+            work.line_number,
+            work.kind,
+            work.name,
+            state=work.state,
+            reason=work.reason,
+            bindings=list(work.bindings) if work.bindings is not None else None,
+        )
 
 
 _OF_A_CALL = (CallHappening, LegQuality, RecordingFacts, WriteNoRecording)

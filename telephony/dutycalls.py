@@ -10,6 +10,7 @@ from telephony.layerwire import Instant, LayerWire
 from telephony.line import LineProfile
 from telephony.outbound import CallBack, OutboundCall
 from telephony.phones import Phones
+from telephony.sip.flow import Flow
 from telephony.sip.target import contact_uri
 from telephony.trunks import Trunks
 
@@ -36,7 +37,7 @@ class DutyCalls:
             source=arrival.source,
         )
 
-    def dial_out(self, arrival: Arrival, line: LineProfile, *, extension: str, number: str) -> None:
+    def dial_out(self, arrival: Arrival, line: LineProfile, *, extension: str, number: str, now: Instant) -> None:
         """A desk phone of the line dialled ``number``."""
         call = OutboundCall(
             call_id=self._wire.token(),
@@ -45,8 +46,9 @@ class DutyCalls:
             arrival=arrival,
             extension=extension,
             number=number,
-            route=self._trunks.route(line, number),
+            routes=self._trunks.ways(line, number, now.monotonic),
         )
+        call.on_silence = self._suspect
         self._room.begin(
             call,
             caller=line.number,
@@ -64,8 +66,12 @@ class DutyCalls:
             line=line,
             wire=self._wire,
             number=number,
-            route=self._trunks.route(line, number),
+            routes=self._trunks.ways(line, number, now.monotonic),
             contact=f"<{contact_uri(line.number, phones[0].flow)}>" if phones else "",
             phones=phones,
         )
+        call.on_silence = self._suspect
         self._room.begin(call, caller=line.number, callee=number, source="console", command_id=command_id)
+
+    def _suspect(self, flow: Flow) -> None:
+        self._trunks.suspect(flow, self._wire.now)

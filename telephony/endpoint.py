@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from telephony.actions import (
     ReportAttack,
     ReportComponent,
     ReportForward,
+    ReportTrunks,
     Resume,
     SetRemote,
     SpeakToken,
@@ -53,6 +54,7 @@ from telephony.bookwork import (
     WriteEvidence,
     WriteForward,
     WriteNoRecording,
+    WriteTrunks,
 )
 from telephony.layerwire import Instant
 from telephony.media import MediaPlane
@@ -71,6 +73,7 @@ from telephony.sip.security_description import masked
 from telephony.sockets import Listen, Sockets
 from telephony.switchboard import Switchboard
 from telephony.tls import TlsSettings
+from telephony.trunk_target import TrunkRoute
 
 _log = logging.getLogger(__name__)
 
@@ -135,6 +138,7 @@ class Endpoint:
             StopPlaying: self._stop_playing,
             ReleaseMedia: self._release_media,
             ReportComponent: self._report_component,
+            ReportTrunks: self._report_trunks,
             ReportAttack: self._report_attack,
             FinishCommand: self._finish_command,
         }
@@ -156,6 +160,17 @@ class Endpoint:
             self._timer.cancel()
         await self.sockets.close()
         await self._media.aclose()
+
+    def name_peers(self, routes: Iterable[TrunkRoute]) -> None:
+        """By TLS, the certificate of each PBX has to speak for its name."""
+        for route in routes:
+            self.sockets.connections.name_peer(route.flow.remote, route.name)
+
+    def trunks_located(self, line_number: str, routes: Sequence[TrunkRoute]) -> None:
+        """The line's PBXs are these from now on."""
+        self.name_peers(routes)
+        self._switchboard.trunks_located(line_number, routes, instant())
+        self._flush()
 
     def dial(self, command: DialCommand) -> None:
         """The console asks for a call."""
@@ -459,6 +474,9 @@ class Endpoint:
                 bindings=None if action.bindings is None else list(action.bindings),
             )
         )
+
+    def _report_trunks(self, action: ReportTrunks) -> None:
+        self._book.write(WriteTrunks(line_number=action.line_number, names=list(action.names)))
 
     def _report_attack(self, action: ReportAttack) -> None:
         _log.warning("%s is not answered for %d s", action.source, action.seconds)

@@ -15,13 +15,15 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkProfile:
-    """The PBX side: ``registrar`` as a SIP URI text ("" where the PBX peers without registration), our credentials
-    there, and the networks calls may come from besides the registrar's own address."""
+    """The PBX side: ``registrar`` as a SIP URI text, or several in the order they are tried ("" where the PBX only
+    calls), our credentials there, the networks calls may come from besides the registrars' own addresses, and how often
+    in s each is asked by OPTIONS whether it is there, 0 for never."""
 
     registrar: str = ""
     username: str = ""
     password: str = ""
     peers: tuple[Network, ...] = ()
+    keep_alive_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from telephony.sip.target import target_of
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.sockets import Listen
 from telephony.tls import TlsSettings
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 
 
 def listens(sip: SipSettings) -> list[Listen]:

@@ -5,7 +5,7 @@ Both are logged and recorded like arriving ones. A redirect from the network is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from duty.domain.calls import CallEventKind, Direction, Outcome
@@ -24,6 +24,8 @@ from telephony.sip.message import Response
 from telephony.sip.uri import SipUri
 
 DIAL_LIMIT_S = 120.0
+SILENCE_S = 4.0
+"""How long a PBX may say nothing at all to an INVITE while another one is left to try; RFC 3263 4.3 waits 64*T1."""
 
 _OUTCOMES: dict[int, Outcome] = {
     486: Outcome.BUSY,
@@ -45,63 +47,114 @@ _AT_THE_DESK: dict[int, Outcome] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where an outgoing call leaves: request URI, flow, and the credentials the PBX may ask for."""
+    """Where an outgoing call leaves: request URI, flow, our Contact there, and the credentials the PBX may ask for."""
 
     uri: str
     flow: Flow
     domain: str
+    contact: str
     credentials: Credentials | None
 
 
 class DiallingCall(Call):
-    """What both outgoing calls share: the far party is a leg that we begin."""
+    """What both outgoing calls share: the far party is a leg that we begin, by the first of ``routes`` that leads to a
+    PBX which works."""
 
     direction = Direction.OUTBOUND
 
-    def __init__(
-        self, *, call_id: str, line: LineProfile, wire: Wire, number: str, route: Route | None, contact: str
-    ) -> None:
+    def __init__(self, *, call_id: str, line: LineProfile, wire: Wire, number: str, routes: Sequence[Route]) -> None:
         super().__init__(call_id=call_id, line=line, wire=wire)
-        self._number, self._route, self._contact = number, route, contact
-        self._far: ClientLeg | None = None
+        self._number, self._routes = number, list(routes)
+        self._fars: list[ClientLeg] = []
+        self._codecs: tuple[int, ...] = ()
+        self._limit = 0.0
+        self.on_silence: Callable[[Flow], None] = lambda _flow: None
+        """Told of a PBX that says nothing to our INVITE."""
         self._marked = False
         self._rang = False
         self.hops = HOPS
         """How many hops our INVITE to the far party may take."""
 
     def client_legs(self) -> list[ClientLeg]:
-        """The far party's leg once it is dialled."""
-        return [self._far] if self._far is not None else []
+        """The far party's legs, one for each PBX that was tried; only the last one still counts."""
+        return list(self._fars)
 
     def dial(self, codecs: Sequence[int], now: float) -> None:
         """Begin the leg to the far party; without a way out the call fails at once."""
-        if self._route is None:
+        self._codecs, self._limit = tuple(codecs), now + DIAL_LIMIT_S
+        if self._routes:
+            self._dial_by(self._routes.pop(0), now)
+        else:
             self.far_refused(503, "no_trunk")
-            return
-        self._far = ClientLeg(
+
+    def _dial_by(self, route: Route, now: float) -> None:
+        far = ClientLeg(
             name=self._number,
             speaker=Speaker.CALLER,
-            uri=self._route.uri,
-            from_=NameAddr(uri=SipUri(user=self.line.number, host=self._route.domain)),
-            to=NameAddr(uri=SipUri(user=self._number, host=self._route.domain)),
-            flow=self._route.flow,
-            contact=self._contact,
+            uri=route.uri,
+            from_=NameAddr(uri=SipUri(user=self.line.number, host=route.domain)),
+            to=NameAddr(uri=SipUri(user=self._number, host=route.domain)),
+            flow=route.flow,
+            contact=route.contact,
             local=self.addresses.caller,
             tag=self._wire.token(),
-            credentials=self._route.credentials,
+            credentials=route.credentials,
             hops=self.hops,
             policy=self.line.trunk_media,
         )
-        self.network = self._far
-        self.deadline = now + DIAL_LIMIT_S
-        if not self._far.start(self._wire, codecs):
-            self._far.status, self._far.ended = 488, True
+        self._fars.append(far)
+        self.network = far
+        self.deadline = min(self._limit, now + SILENCE_S) if self._routes else self._limit
+        if far.start(self._wire, self._codecs):
+            return
+        far.status, far.ended = 488, True
+        if not self.dial_otherwise("trunk_not_encrypted", now):
             self.far_refused(488, "trunk_not_encrypted")
+
+    def dial_otherwise(self, reason: str, now: float) -> bool:
+        """Give this PBX up and try the next one (RFC 3263 4.3); False where there is none, or the time is over.
+
+        The leg before is cancelled, and what is answered to it yet is hung up: the call has one far party.
+        """
+        if self.phase is not Phase.DIALLING or not self._routes or now >= self._limit:
+            return False
+        before = self._fars[-1]
+        before.cancel(self._wire)
+        self.record(CallEventKind.REROUTED, trunk=before.flow.remote[0], reason=reason)
+        self._dial_by(self._routes.pop(0), now)
+        return True
+
+    def far_silent(self, now: float) -> bool:
+        """The deadline has come; whether it was the PBX's, and another one is tried."""
+        leg = self._fars[-1] if self._fars else None
+        if leg is None or not self.dial_otherwise("silent", now):
+            return False
+        self.on_silence(leg.flow)
+        return True
+
+    def far_failed(self, leg: ClientLeg, now: float) -> None:
+        """No final response came of the far party's side, and none will. Where it rang already it may ring yet, so
+        that no other PBX is tried."""
+        leg.status, leg.ended = 408, True
+        if leg is not self._fars[-1]:
+            return
+        self.on_silence(leg.flow)
+        if self._rang or not self.dial_otherwise("no_response", now):
+            self.far_refused(408, "network_timeout")
 
     def far_responded(self, leg: ClientLeg, response: Response, flow: Flow) -> None:
         """A response of the far party's side."""
         leg.receive(response, flow)
+        if leg is not self._fars[-1]:
+            if 200 <= response.status < 300:
+                leg.acknowledge(self._wire)
+                leg.bye(self._wire)
+            return
+        if self.phase is Phase.DIALLING:
+            self.deadline = self._limit
         self._examine(response, flow)
+        if response.status == 503 and self.dial_otherwise("503", self._wire.now):
+            return
         if response.status in (401, 407) and leg.retry_with_credentials(self._wire, response):
             return
         if response.status < 200:
@@ -168,9 +221,9 @@ class OutboundCall(DiallingCall):
         arrival: Arrival,
         extension: str,
         number: str,
-        route: Route | None,
+        routes: Sequence[Route],
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=arrival.contact)
+        super().__init__(call_id=call_id, line=line, wire=wire, number=number, routes=routes)
         self.transaction_id = arrival.transaction_id
         self.has_caller = False
         """Whether the phone has a caller at the moment the call is opened."""
@@ -190,7 +243,7 @@ class OutboundCall(DiallingCall):
             transaction_id=self.transaction_id,
             request=self.invite,
             flow=self._arrival.flow,
-            contact=self._contact,
+            contact=self._arrival.contact,
             local=addresses.officer,
             tag=self._wire.token(),
             hosts=(self._arrival.host, self._contact_host()),
@@ -236,10 +289,9 @@ class OutboundCall(DiallingCall):
         """The far party's side responded."""
         self.far_responded(leg, response, flow)
 
-    def leg_failed(self, leg: ClientLeg, now: float) -> None:  # noqa: ARG002
+    def leg_failed(self, leg: ClientLeg, now: float) -> None:
         """The far party's side never responded."""
-        leg.status, leg.ended = 408, True
-        self.far_refused(408, "network_timeout")
+        self.far_failed(leg, now)
 
     def far_progressed(self, leg: ClientLeg, response: Response) -> None:
         """Pass ringing on; let the officer hear early media where there is some."""
@@ -267,7 +319,7 @@ class OutboundCall(DiallingCall):
 
     def far_answered(self) -> None:
         """Answer the desk phone."""
-        self._follow(self._far)
+        self._follow(self._fars[-1])
         self.desk_leg.answer(self._wire)
         self.talk(extension=self.extension)
 
@@ -288,9 +340,10 @@ class OutboundCall(DiallingCall):
         self.desk_leg.refuse(self._wire, 487)
         self.finish(Outcome.CANCELLED, reason="officer_cancelled")
 
-    def time_out(self, now: float) -> None:  # noqa: ARG002
-        """The far party rang too long."""
-        self.far_refused(408, "no_answer")
+    def time_out(self, now: float) -> None:
+        """The far party rang too long, or the PBX says nothing."""
+        if not self.far_silent(now):
+            self.far_refused(408, "no_answer")
 
 
 class CallBack(DiallingCall):
@@ -303,12 +356,12 @@ class CallBack(DiallingCall):
         line: LineProfile,
         wire: Wire,
         number: str,
-        route: Route | None,
+        routes: Sequence[Route],
         contact: str,
         phones: Sequence[PhoneTarget],
     ) -> None:
-        super().__init__(call_id=call_id, line=line, wire=wire, number=number, route=route, contact=contact)
-        self._phones = phones
+        super().__init__(call_id=call_id, line=line, wire=wire, number=number, routes=routes)
+        self._phones, self._contact = phones, contact
         self._desks: list[ClientLeg] = []
 
     def client_legs(self) -> list[ClientLeg]:
@@ -323,7 +376,7 @@ class CallBack(DiallingCall):
         if not self._phones:
             self.finish(Outcome.UNREACHABLE, reason="no_phone_registered")
             return
-        if self._route is None:
+        if not self._routes:
             self.finish(Outcome.FAILED, reason="no_trunk")
             return
         self.enter(Phase.RINGING)
@@ -351,7 +404,7 @@ class CallBack(DiallingCall):
 
     def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
         """A desk phone, or the far party, responded."""
-        if leg is self._far:
+        if leg in self._fars:
             self.far_responded(leg, response, flow)
             return
         leg.receive(response, flow)
@@ -365,13 +418,13 @@ class CallBack(DiallingCall):
         elif response.status >= 300:
             self._desk_declined(response.status)
 
-    def leg_failed(self, leg: ClientLeg, now: float) -> None:  # noqa: ARG002
+    def leg_failed(self, leg: ClientLeg, now: float) -> None:
         """A desk phone, or the far party, never responded."""
+        if leg in self._fars:
+            self.far_failed(leg, now)
+            return
         leg.status, leg.ended = 408, True
-        if leg is self._far:
-            self.far_refused(408, "network_timeout")
-        else:
-            self._desk_declined(408)
+        self._desk_declined(408)
 
     def _desk_answered(self, leg: ClientLeg, response: Response, now: float) -> None:
         leg.acknowledge(self._wire)
@@ -424,11 +477,11 @@ class CallBack(DiallingCall):
     def cancelled(self, now: float) -> None:
         """Nobody can cancel what nobody dialled."""
 
-    def time_out(self, now: float) -> None:  # noqa: ARG002
+    def time_out(self, now: float) -> None:
         """The desk, or the far party, rang too long."""
         if self.phase is Phase.RINGING:
             self.finish(Outcome.MISSED, reason="no_answer")
-        else:
+        elif not self.far_silent(now):
             self.far_refused(408, "no_answer")
 
 

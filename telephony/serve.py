@@ -12,6 +12,7 @@ import signal
 import socket
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -55,7 +56,7 @@ from telephony.sip.sdp import G722, PCMA, PCMU
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.spool import Spool
 from telephony.switchboard import Switchboard
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 
 _log = logging.getLogger(__name__)
 
@@ -204,8 +205,8 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         listen=listens(settings.sip),
         tls=certificates(settings.sip),
     )
-    for route in trunks.values():
-        endpoint.sockets.connections.name_peer(route.flow.remote, route.name)
+    for routes in trunks.values():
+        endpoint.name_peers(routes)
     return endpoint
 
 
@@ -260,10 +261,11 @@ def profile(line: LineSettings, plan: NumberPlan) -> LineProfile:
     trunk = None
     if line.trunk is not None:
         trunk = TrunkProfile(
-            registrar=line.trunk.registrar,
+            registrar=" ".join(line.trunk.registrar),
             username=line.trunk.username,
             password=line.trunk.password,
             peers=line.trunk.peers,
+            keep_alive_s=line.trunk.keep_alive_seconds,
         )
     siprec = None
     if line.siprec is not None:
@@ -312,16 +314,17 @@ def _accounts(settings: Settings, secrets: Secrets) -> dict[str, Account]:
     return accounts
 
 
-def _trunks(settings: Settings) -> dict[str, TrunkRoute]:
-    """The PBX of each line, resolved. A name that does not resolve leaves the line without a way out, and says so."""
-    routes = {}
+def _trunks(settings: Settings) -> dict[str, list[TrunkRoute]]:
+    """The PBXs of each line, resolved. A name that does not resolve leaves the line without a way out, and says so."""
+    routes: dict[str, list[TrunkRoute]] = {}
     for line in settings.lines:
-        if line.trunk is None or not line.trunk.registrar:
-            continue
-        try:
-            routes[line.number] = route_to(line.trunk.registrar, settings.sip)
-        except (RemoteProtocolError, OSError) as error:
-            _log.error("the trunk of line %s cannot be used: %s", line.number, error)
+        for priority, registrar in enumerate(line.trunk.registrar if line.trunk is not None else ()):
+            try:
+                route = route_to(registrar, settings.sip)
+            except (RemoteProtocolError, OSError) as error:
+                _log.error("the trunk of line %s cannot be used: %s", line.number, error)
+            else:
+                routes.setdefault(line.number, []).append(replace(route, priority=priority))
     return routes
 
 

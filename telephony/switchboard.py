@@ -50,7 +50,8 @@ from telephony.siprec.calls import RecordedCalls
 from telephony.siprec.intake import client_networks, is_recording_session
 from telephony.siprec.leg import OPTION as SIPREC
 from telephony.spot_check import SpotCheckCall
-from telephony.trunks import TrunkRoute, Trunks
+from telephony.trunk_target import TrunkRoute
+from telephony.trunks import Trunks, peers_of
 
 SERVED = frozenset(ALLOW.split(", ")) | {"REGISTER", "REFER"}
 """Methods that somebody here answers; REFER belongs to the guard."""
@@ -66,8 +67,8 @@ class Switchboard:
     """Lines, phones, trunks and the calls between them.
 
     ``accounts`` are the desk phones by extension. ``token`` gives 32 hex digits of chance, ``chance`` a number 0..1.
-    ``trunks`` are the resolved ways out by line number; ``session_s`` is how often a session is refreshed.
-    ``allowed_networks`` and ``scanners`` are admission's.
+    ``trunks`` are the ways to each line's PBXs as far as they are resolved at the start; ``session_s`` is how often a
+    session is refreshed. ``allowed_networks`` and ``scanners`` are admission's.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Switchboard:
         *,
         lines: Sequence[LineProfile],
         accounts: Mapping[str, Account],
-        trunks: Mapping[str, TrunkRoute],
+        trunks: Mapping[str, Sequence[TrunkRoute]],
         realm: str,
         secret: bytes,
         token: Callable[[], str],
@@ -93,9 +94,17 @@ class Switchboard:
         self.calls = CallIndex()
         self._lines = {line.number: line for line in lines}
         self._wire = LayerWire(self.layer, token, session_s)
-        self._trunks = Trunks(lines=self._lines, routes=trunks, layer=self.layer, token=token, chance=chance, act=act)
-        known = tuple(self._trunks.networks() | networks_of(accounts) | client_networks(lines))
+        known = (*peers_of(lines), *networks_of(accounts), *client_networks(lines))
         self.admission = admission.Admission(allowed=allowed_networks, known=known, scanners=scanners)
+        self._trunks = Trunks(
+            lines=self._lines,
+            routes=trunks,
+            layer=self.layer,
+            admission=self.admission,
+            token=token,
+            chance=chance,
+            act=act,
+        )
         self._phones = Phones(
             lines=lines, accounts=accounts, registrar=self.registrar, admission=self.admission, act=act
         )
@@ -143,8 +152,15 @@ class Switchboard:
         """Nothing can be sent to ``flow`` any more."""
         self._at(now)
         self.layer.transport_failed(flow, now.monotonic)
+        self._trunks.transport_failed(flow, now.monotonic)
         if flow.reliable:
             self._phones.flow_lost(flow, now)
+        self._pump()
+
+    def trunks_located(self, line_number: str, routes: Sequence[TrunkRoute], now: Instant) -> None:
+        """The line's PBXs are these from now on."""
+        self._at(now)
+        self._trunks.locate(line_number, routes, now.monotonic)
         self._pump()
 
     def call_opened(self, call_id: str, addresses: MediaAddresses, now: Instant) -> None:
@@ -326,7 +342,7 @@ class Switchboard:
         self._room.settle(call)
 
     def _responded(self, event: ResponseReceived) -> None:
-        if self._trunks.responded(event.transaction_id, event.response, self._now.monotonic):
+        if self._trunks.responded(event.transaction_id, event.response, event.flow, self._now.monotonic):
             return
         asked = self.calls.by_inquiry(event.transaction_id)
         if asked is not None:
@@ -433,7 +449,7 @@ class Switchboard:
         if not number:
             self._refuse(event, 484)
             return
-        self._duty.dial_out(_arrival(event, line), line, extension=account.user, number=number)
+        self._duty.dial_out(_arrival(event, line), line, extension=account.user, number=number, now=self._now)
 
     # Small answers
 

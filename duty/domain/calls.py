@@ -72,6 +72,7 @@ class CallEventKind(StrEnum):
     MEDIA_LOST = "media_lost"
     FAX_DETECTED = "fax_detected"
     PARTIES = "parties"
+    REROUTED = "rerouted"
     STREAM_REFUSED = "stream_refused"
     CONTINUED = "continued"
     ENDED = "ended"

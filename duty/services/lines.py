@@ -58,7 +58,10 @@ class ComponentView:
 
 
 _LOST = {"phone": AlarmKind.PHONE_UNREACHABLE, "trunk": AlarmKind.TRUNK_UNREACHABLE}
-_GOOD = frozenset({"registered", "reachable"})
+GOOD = frozenset({"registered", "reachable"})
+"""States in which a part does its work."""
+_LOUD = frozenset({"failed", "unreachable"})
+"""States that alarm even where the part never worked."""
 
 
 class Lines:
@@ -85,9 +88,9 @@ class Lines:
         row.unit_id, row.name = unit_id, plan.name
         session.flush()
         wanted = {("phone", extension) for extension in plan.extensions}
-        if plan.has_trunk:
-            wanted.add(("trunk", plan.number))
         present = {(part.kind, part.name): part for part in _components(session, row.id)}
+        if plan.has_trunk:  # how many there are, telephony tells
+            wanted |= {part for part in present if part[0] == "trunk"} or {("trunk", plan.number)}
         for kind, name in wanted - present.keys():
             session.add(ComponentRow(line_id=row.id, kind=kind, name=name, state="unregistered", since=self._clock()))
         for kind, name in present.keys() - wanted:
@@ -118,7 +121,7 @@ class Lines:
                 row.bindings = bindings
             if row.state == state and row.reason == reason:
                 return
-            was_good, row.state, row.reason, row.since = row.state in _GOOD, state, reason, now
+            was_good, row.state, row.reason, row.since = row.state in GOOD, state, reason, now
             line = session.get_one(LineRow, row.line_id)
             tell(
                 session,
@@ -127,17 +130,26 @@ class Lines:
                 unit_id=line.unit_id,
                 data={"kind": kind, "name": name, "state": state, "reason": reason},
             )
-            if state in _GOOD:
+            if state in GOOD:
                 clear_alarm(session, _LOST[kind], name, at=now)
-            elif was_good or state == "failed":
-                raise_alarm(
-                    session,
-                    _LOST[kind],
-                    Severity.CRITICAL,
-                    at=now,
-                    unit_id=line.unit_id,
-                    subject=name,
-                    data={"line": line_number, "reason": reason},
+            elif was_good or state in _LOUD:
+                _alarm(session, line, row, at=now)
+            if kind == "trunk":
+                _look_at_all_trunks(session, line, at=now)
+
+    def keep_trunks(self, line_number: str, names: Sequence[str]) -> None:
+        """The line's PBXs go by ``names`` from now on. Raises NotFound."""
+        with self._store.writing() as session:
+            line = session.scalars(select(LineRow).where(LineRow.number == line_number)).first()
+            if line is None:
+                raise NotFound("line_not_found", line=line_number)
+            present = {part.name: part for part in _components(session, line.id) if part.kind == "trunk"}
+            for name in present.keys() - set(names):
+                session.delete(present[name])
+                clear_alarm(session, AlarmKind.TRUNK_UNREACHABLE, name, at=self._clock())
+            for name in [name for name in names if name not in present]:
+                session.add(
+                    ComponentRow(line_id=line.id, kind="trunk", name=name, state="unregistered", since=self._clock())
                 )
 
     def components(self, unit_id: int | None = None) -> list[ComponentView]:
@@ -192,3 +204,40 @@ def _unit(session: Session, plan: UnitPlan) -> int:
 
 def _components(session: Session, line_id: int) -> list[ComponentRow]:
     return list(session.scalars(select(ComponentRow).where(ComponentRow.line_id == line_id)))
+
+
+def _trunks(session: Session, line: LineRow) -> list[ComponentRow]:
+    return [part for part in _components(session, line.id) if part.kind == "trunk"]
+
+
+def _alarm(session: Session, line: LineRow, row: ComponentRow, *, at: datetime) -> None:
+    """A part is lost; of several PBXs, one alone is no emergency."""
+    spare = row.kind == "trunk" and len(_trunks(session, line)) > 1
+    raise_alarm(
+        session,
+        _LOST[row.kind],
+        Severity.WARNING if spare else Severity.CRITICAL,
+        at=at,
+        unit_id=line.unit_id,
+        subject=row.name,
+        data={"line": line.number, "reason": row.reason},
+    )
+
+
+def _look_at_all_trunks(session: Session, line: LineRow, *, at: datetime) -> None:
+    """Where a line has several PBXs, an alarm of the line's own says that none is left."""
+    states = [part.state for part in _trunks(session, line)]
+    if len(states) < 2:
+        return
+    if any(state in GOOD for state in states):
+        clear_alarm(session, AlarmKind.TRUNK_UNREACHABLE, line.number, at=at)
+    elif all(state in _LOUD for state in states):
+        raise_alarm(
+            session,
+            AlarmKind.TRUNK_UNREACHABLE,
+            Severity.CRITICAL,
+            at=at,
+            unit_id=line.unit_id,
+            subject=line.number,
+            data={"line": line.number, "reason": "all"},
+        )

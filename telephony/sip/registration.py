@@ -23,6 +23,7 @@ REFRESH_AT = 0.8
 """Part of the granted time after which it is renewed, at the latest."""
 JITTER = 0.1
 """Part of the granted time by which the renewal may come earlier, so that many lines do not renew at once."""
+SHORTEST_GUESS_S = 30
 FIRST_RETRY_S = 4.0
 LONGEST_RETRY_S = 300.0
 """However long the registrar asks us to wait: a duty line does not stay away for an hour."""
@@ -127,7 +128,7 @@ class Registration:
         elif response.status == 423:
             self._too_brief(response, now)
         else:
-            self._failed(f"{response.status} {response.reason}".strip(), now, _retry_after(response))
+            self._failed(f"{response.status} {response.reason}".strip(), now, retry_after(response))
 
     def transaction_failed(self, cause: str, now: float) -> None:
         """No response came: ``cause`` is "timeout" or "transport"."""
@@ -236,7 +237,13 @@ class Registration:
         own = parse_name_addr(self._contact).uri
         ours = [contact for contact in response.contacts if equivalent(contact.uri, own)]
         wishes = [contact.expires for contact in ours] + [response.expires, self._expires]
-        return next(wish for wish in wishes if wish is not None)
+        granted = next(wish for wish in wishes if wish is not None)
+        return granted if ours else min([granted, *self._granted_to_others(response)])
+
+    def _granted_to_others(self, response: Response) -> list[int]:
+        """The times of the contacts where none of them is ours: a registrar behind a NAT has rewritten it, and does not
+        say which. None below ``SHORTEST_GUESS_S``, since it may be another's binding that runs out."""
+        return [max(each.expires, SHORTEST_GUESS_S) for each in response.contacts if each.expires is not None]
 
     def _failed(self, reason: str, now: float, retry_after: float = 0.0) -> None:
         if self.state is RegistrationState.UNREGISTERED:
@@ -270,6 +277,7 @@ def _first_supported(values: tuple[str, ...]) -> Challenge | None:
     return None
 
 
-def _retry_after(response: Response) -> float:
+def retry_after(response: Response) -> float:
+    """How long a refusal asks us to stay away, in s; 0 where it does not say (RFC 3261 20.33)."""
     digits = (response.headers.get("Retry-After") or "").split(";")[0].split("(")[0].strip()
     return float(parse_number(digits, 2**31) or 0)

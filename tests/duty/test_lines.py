@@ -80,6 +80,48 @@ def test_a_phone_that_is_lost_alarms_once_and_the_alarm_clears_itself(room: Room
         room.lines.report(HUB_LINE, "phone", "9999", state="registered")
 
 
+@pytest.mark.rule("4-a")
+def test_one_of_two_trunks_is_a_warning_and_none_an_emergency(room: Room) -> None:
+    first, second = (f"{HUB_LINE}@10.0.0.{host}:5060" for host in (1, 2))
+    room.lines.keep_trunks(HUB_LINE, [first, second])
+    for name in (first, second):
+        room.lines.report(HUB_LINE, "trunk", name, state="registered")
+    room.lines.report(HUB_LINE, "trunk", first, state="unreachable", reason="timeout")
+    assert open_alarms(room) == {(first, Severity.WARNING)}
+    room.lines.report(HUB_LINE, "trunk", second, state="unreachable", reason="transport")
+    assert open_alarms(room) == {
+        (first, Severity.WARNING),
+        (second, Severity.WARNING),
+        (HUB_LINE, Severity.CRITICAL),
+    }
+    room.lines.report(HUB_LINE, "trunk", first, state="registered")
+    assert open_alarms(room) == {(second, Severity.WARNING)}
+    room.lines.keep_trunks(HUB_LINE, [HUB_LINE])
+    assert open_alarms(room) == set(), "what is gone is not lost"
+    assert [part.name for part in room.lines.components() if part.kind == "trunk"] == [HUB_LINE]
+    room.lines.report(HUB_LINE, "trunk", HUB_LINE, state="unreachable", reason="timeout")
+    assert open_alarms(room) == {(HUB_LINE, Severity.CRITICAL)}, "the only one"
+    with pytest.raises(NotFound):
+        room.lines.keep_trunks("0000", [])
+
+
+def test_provisioning_keeps_the_trunks_that_telephony_found(room: Room) -> None:
+    names = [f"{HUB_LINE}@10.0.0.{host}:5060" for host in (1, 2)]
+    room.lines.keep_trunks(HUB_LINE, names)
+    line = LinePlan(number=HUB_LINE, name="专线", unit="LT", extensions=("1001",), has_trunk=True)
+    room.lines.provision([HUB], [line])
+    assert [part.name for part in room.lines.components() if part.kind == "trunk"] == names
+    line = LinePlan(number=HUB_LINE, name="专线", unit="LT", extensions=("1001",), has_trunk=False)
+    room.lines.provision([HUB], [line])
+    assert [part.name for part in room.lines.components() if part.kind == "trunk"] == []
+
+
+def open_alarms(room: Room) -> set[tuple[str, str]]:
+    with room.store.reading() as session:
+        rows = session.scalars(select(AlarmRow).where(AlarmRow.cleared_at.is_(None)))
+        return {(row.subject, row.severity) for row in rows}
+
+
 def test_an_alarm_is_acknowledged_by_name_and_once(room: Room) -> None:
     officer, town, supervisor = room.person(), room.person(unit="BS"), room.person(Role.SUPERVISOR)
     room.alarms.report(

@@ -62,11 +62,21 @@ class ServiceError(AssertionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trunk:
-    """The PBX of a line, as the settings name it."""
+    """The PBX of a line, as the settings name it, or several: addresses or SIP URIs. No OPTIONS are sent unless asked
+    for, since a scripted PBX expects none."""
 
-    registrar: Address
+    registrar: Address | tuple[Address | str, ...]
     username: str = ""
     password: str = ""
+    keep_alive_s: float = 0.0
+
+    def toml(self) -> list[str]:
+        """Its part of a settings file."""
+        given = self.registrar
+        several = [given] if isinstance(given[1], int) else given
+        uris = [each if isinstance(each, str) else f"sip:{each[0]}:{each[1]}" for each in several]
+        account = {"username": self.username, "password": self.password, "keep_alive_seconds": self.keep_alive_s}
+        return ["[lines.trunk]", f"registrar = {json.dumps(uris)}", *_pairs(account)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +129,7 @@ class Line:
         if not self.phones:
             parts.append("phones = []")
         if self.trunk is not None:
-            host, port = self.trunk.registrar
-            account = {"username": self.trunk.username, "password": self.trunk.password}
-            parts += ["[lines.trunk]", *_pairs({"registrar": f"sip:{host}:{port}", **account})]
+            parts += self.trunk.toml()
         if self.probe is not None:
             host, port = self.probe.server
             shown = {"caller_number": self.probe.caller_number, "username": self.probe.username}

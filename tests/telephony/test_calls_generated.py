@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from telephony.line import TrunkProfile
 from telephony.sip.flow import Flow
 from telephony.sip.message import Message
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.world import DESK, LOCAL, ONCE, TOWN, Peer, Session, World, audio, line
 
 pytestmark = [pytest.mark.rule("6.1-a"), pytest.mark.rule("6.1-e")]

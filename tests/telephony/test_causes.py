@@ -10,7 +10,7 @@ from duty.domain.calls import CallEventKind
 from telephony.line import TrunkProfile
 from telephony.sip.causes import ELSEWHERE, NORMAL, Cause, of_status, read_reasons
 from telephony.sip.flow import Flow
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.world import DESK, LOCAL, World, line
 
 

@@ -14,7 +14,7 @@ from telephony.line import TrunkProfile
 from telephony.sip.authentication import Account
 from telephony.sip.digest import ALGORITHMS, ha1
 from telephony.sip.flow import Flow
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.world import DESK, LOCAL, PASSWORD, REALM, UNIX_AT_ZERO, Peer, World, audio, line
 
 pytestmark = pytest.mark.rule("6.1-e")

@@ -11,7 +11,7 @@ from duty.domain.calls import Outcome
 from telephony.guard import Way
 from telephony.line import TrunkProfile
 from telephony.sip.flow import Flow
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.world import DESK, LOCAL, Peer, Session, World, audio, line
 
 PBX = ("198.51.100.5", 5060)

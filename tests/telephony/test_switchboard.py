@@ -7,7 +7,7 @@ import pytest
 from duty.domain.calls import Outcome
 from telephony.line import TrunkProfile
 from telephony.sip.flow import Flow
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.world import DESK, LOCAL, TOWN, UNIX_AT_ZERO, World, audio, line
 
 PBX = ("198.51.100.5", 5060)

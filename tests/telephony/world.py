@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
@@ -36,7 +36,7 @@ from telephony.sip.layer import TransactionLayer
 from telephony.sip.matching import client_key
 from telephony.sip.message import Headers, Message, Request, Response, make_response, parse
 from telephony.switchboard import Switchboard
-from telephony.trunks import TrunkRoute
+from telephony.trunk_target import TrunkRoute
 from tests.telephony.sip.peers import tokens
 
 LINE_HOST = "192.0.2.1"
@@ -320,7 +320,7 @@ class World:
     def __init__(
         self,
         *lines: LineProfile,
-        trunks: Mapping[str, TrunkRoute] | None = None,
+        trunks: Mapping[str, TrunkRoute | Sequence[TrunkRoute]] | None = None,
         accounts: Mapping[str, Account] | None = None,
     ) -> None:
         self.now = 1000.0
@@ -329,7 +329,9 @@ class World:
         self.switchboard = Switchboard(
             lines=self.lines,
             accounts=accounts if accounts is not None else {name: account(name) for name in extensions},
-            trunks=trunks or {},
+            trunks={
+                number: (found,) if isinstance(found, TrunkRoute) else found for number, found in (trunks or {}).items()
+            },
             realm=REALM,
             secret=b"key",
             token=tokens("f"),

@@ -191,7 +191,15 @@ def test_registrars_that_never_content_themselves_are_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contact", "granted"), [("<sip:83828812@192.0.2.1:5060>;expires=120", 120), ("<sip:other@x>;expires=9", 90)]
+    ("contact", "granted"),
+    [
+        ("<sip:83828812@192.0.2.1:5060>;expires=120", 120),
+        ("<sip:other@x>;expires=9, <sip:83828812@192.0.2.1:5060>;expires=70, <sip:third@x>;expires=3600", 70),
+        ("<sip:83828812@203.0.113.7:40000>;expires=50", 50),  # rewritten by a NAT
+        ("<sip:other@x>;expires=9", 30),
+        ("<sip:other@x>;expires=3600", 90),
+        ("<sip:other@x>", 90),
+    ],
 )
 def test_what_the_registrar_grants_counts(contact: str, granted: int) -> None:
     line = registration()
