@@ -114,6 +114,24 @@ class Ladder:
         )
         return self
 
+    def acknowledge_failure(self) -> Ladder:
+        """The ACK to the final failure of the INVITE, in its transaction (RFC 3261 17.1.1.3)."""
+        back = len(self._steps)
+        self._send(
+            f"ACK sip:{self._calls}@[remote_ip]:[remote_port] SIP/2.0",
+            [
+                f"Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-{back}];rport",
+                "Max-Forwards: 70",
+                f"From: {self._mine}",
+                "To:[$line]",
+                "Call-ID: [call_id]",
+                "CSeq: 1 ACK",
+            ],
+            "",
+            repeat=False,
+        )
+        return self
+
     def pause(self, ms: int) -> Ladder:
         """Let ``ms`` pass."""
         self._steps.append(f'<pause milliseconds="{ms}"/>')
