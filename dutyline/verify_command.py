@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from config.settings import Settings
-from duty.verifier import CannotVerify, Finding, Report, UnitReport, verify
+from duty.verifier import CannotVerify, Finding, RecordingsReport, Report, UnitReport, verify
 from dutyline.options import fail, out, print_json
 
 
@@ -30,6 +30,7 @@ def as_plain(report: Report) -> dict[str, object]:
     return {
         "ok": report.first_broken is None,
         "units": [asdict(unit) for unit in report.units],
+        "recordings": asdict(report.recordings),
         "warnings": [asdict(warning) for warning in report.warnings],
     }
 
@@ -40,6 +41,7 @@ def _show(settings: Settings, report: Report) -> None:
         out.print("没有任何单位的登记簿")
     for unit in report.units:
         out.print(_line(unit, names.get(unit.code, "")), highlight=False, soft_wrap=True)
+    out.print(_recordings(report.recordings), highlight=False, soft_wrap=True)
     for warning in report.warnings:
         out.print(f"[yellow]注意[/yellow] {_place(warning)}：{warning.explanation}", highlight=False, soft_wrap=True)
 
@@ -49,6 +51,14 @@ def _line(unit: UnitReport, name: str) -> str:
     if unit.broken is None:
         return f"{counted}，[green]完好[/green]"
     return f"{counted}以前完好，[red]{_place(unit.broken)}断裂[/red]：{unit.broken.explanation}"
+
+
+def _recordings(report: RecordingsReport) -> str:
+    counted = f"录音 {report.good} 份，保管链 {report.custody} 环"
+    if report.broken is None:
+        return f"{counted}，[green]完好[/green]"
+    place = f"通话 {report.broken.call}" if report.broken.call else f"保管链第 {report.broken.position} 环"
+    return f"{counted}以前完好，[red]{place} 有误[/red]：{report.broken.explanation}"
 
 
 def _place(found: Finding) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from duty.domain.transcripts import Speaker
 from transcription.engine import Samples
 from transcription.errors import AudioError
 
+LINE_HZ = 8000
 _FULL_SCALE = 32768.0
 _TARGET_RMS = 10 ** (-20 / 20)
 _PEAK = 10 ** (-1 / 20)
@@ -58,6 +60,32 @@ def read_wav(path: Path) -> Audio:
         raise AudioError(f"录音没有声音数据：{path.name}")
     grid = np.frombuffer(raw[: frames * 2 * channels], dtype="<i2").reshape(frames, channels)
     return Audio(sample_rate_hz=rate, channels=tuple(grid[:, i].astype(np.int16) for i in range(channels)))
+
+
+def read_recording(path: Path) -> Audio:
+    """The recording at ``path``: the WAV, or by the name's end its copy for the archive (Ogg/Opus, two channels) at the
+    line's 8 kHz. Raises AudioError."""
+    return _read_opus(path) if path.suffix == ".opus" else read_wav(path)
+
+
+def _read_opus(path: Path) -> Audio:
+    resampler = av.AudioResampler(format="s16", layout="stereo", rate=LINE_HZ)
+    pieces: list[Samples] = []
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(audio=0):
+                pieces += map(_rows, resampler.resample(frame))
+            pieces += map(_rows, resampler.resample(None))
+    except (OSError, av.FFmpegError) as error:
+        raise AudioError(f"录音无法读取：{path.name}（{error}）") from error
+    grid = np.concatenate(pieces) if pieces else np.zeros((0, 2), dtype=np.int16)
+    if not len(grid):
+        raise AudioError(f"录音没有声音数据：{path.name}")
+    return Audio(sample_rate_hz=LINE_HZ, channels=tuple(grid[:, i] for i in range(2)))
+
+
+def _rows(frame: av.AudioFrame) -> Samples:
+    return frame.to_ndarray().reshape(-1, 2).astype(np.int16)
 
 
 def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:

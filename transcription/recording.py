@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from duty.domain.transcripts import Segment, Speaker, Transcript
-from transcription.audio import read_wav
+from transcription.audio import read_recording
 from transcription.engine import Engine, Piece
 
 
 def transcribe_recording(
     path: Path, engine: Engine, *, phrases: Sequence[str] = (), progress: Callable[[float], None] = lambda _share: None
 ) -> Transcript:
-    """The transcript of the WAV at ``path`` (caller left, officer right; requirement 6.1-d).
+    """The transcript of the recording at ``path`` (caller left, officer right; requirement 6.1-d).
 
     ``progress`` is told the share of the recording that is decoded, 0..1.
 
     Raises AudioError when the file is at fault, EngineError when the engine is.
     """
-    audio = read_wav(path)
+    audio = read_recording(path)
     began = time.monotonic()
     segments: list[Segment] = []
     channels = audio.by_speaker()

@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from starlette.responses import FileResponse
+
 from duty.domain.errors import NotFound
 from duty.domain.rights import Actor, Right
 from duty.domain.times import Clock
 from duty.services.callreview import CallReview
 from duty.store.tables import RecordingRow
 
+MEDIA_TYPES = {".wav": "audio/wav", ".opus": "audio/ogg"}
 SAME_LISTENING = timedelta(minutes=10)
 MAX_BARS = 2_000
 PEAKS_NAME = "peaks.json"
@@ -33,7 +36,8 @@ class Listening:
         self._lock = threading.Lock()
 
     def recording(self, actor: Actor, call_id: str) -> Path:
-        """The WAV of a call. Raises NotFound where there is none or its file is gone, Forbidden."""
+        """The WAV of a call, or the archive's copy where that is what is left. Raises NotFound where there is none or
+        its file is gone, Forbidden."""
         if self._is_fresh(actor, call_id):
             path = self._path(self._visible(actor, call_id))
         else:
@@ -41,14 +45,19 @@ class Listening:
             self._remember(actor, call_id)
         return path
 
+    def answer(self, actor: Actor, call_id: str) -> FileResponse:
+        """The recording, whole or in ranges (RFC 9110 section 14). Raises as ``recording``."""
+        path = self.recording(actor, call_id)
+        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"))
+
     def peaks(self, actor: Actor, call_id: str) -> dict[str, list[float]] | None:
         """The waveform telephony computed beside the WAV, None where there is none: per speaker the least and greatest
         value of each stretch by turns, -1..1.
 
         Raises NotFound, Forbidden.
         """
-        wav = self._path(self._visible(actor, call_id))
-        return _channels(wav.parent / PEAKS_NAME)
+        sound = self._path(self._visible(actor, call_id))
+        return _channels(sound.parent / PEAKS_NAME)
 
     def _visible(self, actor: Actor, call_id: str) -> RecordingRow:
         dossier = self._calls.dossier(actor, call_id)
@@ -58,7 +67,10 @@ class Listening:
         return dossier.recording
 
     def _path(self, recording: RecordingRow) -> Path:
-        path = (self._root / recording.path).resolve()
+        if recording.removed_at is not None:
+            raise NotFound("recording_removed")
+        name = recording.path if recording.wav_released_at is None else recording.archive_path
+        path = (self._root / name).resolve()
         if not path.is_relative_to(self._root) or not path.is_file():
             raise NotFound("recording_file_gone")
         return path

@@ -108,7 +108,7 @@ class CustodyActs:
             row.archive_path, row.archive_sha256 = copy.path, copy.sha256
             row.archive_bytes, row.archive_similarity, row.archived_at = copy.bytes, copy.similarity, now
             clear_alarm(session, AlarmKind.ARCHIVE_FAILED, call_id, at=now)
-            self._link(session, CustodyAct.ARCHIVE, row, call, reason="archive_after_days")
+            _link(session, CustodyAct.ARCHIVE, row, call, at=now, reason="archive_after_days")
 
     def not_archived(self, call_id: str, reason: str) -> None:
         """No copy could be made, or none that says the same: nothing is released, somebody is told. Raises NotFound."""
@@ -152,7 +152,7 @@ class CustodyActs:
                 row.wav_released_at = now
             else:
                 row.removed_at = now
-            self._link(session, act, row, call, reason=reason)
+            _link(session, act, row, call, at=now, reason=reason)
 
     def _refusal(self, session: Session, act: CustodyAct, row: RecordingRow, call: CallRow) -> str | None:
         if row.state not in _SEALED or call.ended_at is None:
@@ -174,29 +174,30 @@ class CustodyActs:
         )
         return refusal(act, kept, self._clock())
 
-    def _link(self, session: Session, act: CustodyAct, row: RecordingRow, call: CallRow, *, reason: str) -> None:
-        now = self._clock()
-        last = session.scalars(select(CustodyRow).order_by(CustodyRow.position.desc()).limit(1)).first()
-        facts = {"sha256": row.sha256, "archive_sha256": row.archive_sha256, "reason": reason}
-        link = forge(
-            position=last.position + 1 if last else 1,
-            previous=last.hash if last else GENESIS,
-            record={"act": act.value, "call": call.id, "at": to_text(now), **facts},
+
+def _link(session: Session, act: CustodyAct, row: RecordingRow, call: CallRow, *, at: datetime, reason: str) -> None:
+    """One moment for the row and its link: the verifier compares them."""
+    last = session.scalars(select(CustodyRow).order_by(CustodyRow.position.desc()).limit(1)).first()
+    facts = {"sha256": row.sha256, "archive_sha256": row.archive_sha256, "reason": reason}
+    link = forge(
+        position=last.position + 1 if last else 1,
+        previous=last.hash if last else GENESIS,
+        record={"act": act.value, "call": call.id, "at": to_text(at), **facts},
+    )
+    session.add(
+        CustodyRow(
+            position=link.position,
+            call_id=call.id,
+            at=at,
+            act=act.value,
+            payload=link.payload,
+            previous=link.previous,
+            hash=link.hash,
         )
-        session.add(
-            CustodyRow(
-                position=link.position,
-                call_id=call.id,
-                at=now,
-                act=act.value,
-                payload=link.payload,
-                previous=link.previous,
-                hash=link.hash,
-            )
-        )
-        session.add(CallEventRow(call_id=call.id, at=now, kind=_EVENTS[act].value, data=facts))
-        note(session, at=now, actor=None, action=f"recording_{act.value}", subject=f"call:{call.id}", data=facts)
-        tell(session, EventKind.RECORDING_SEALED, at=now, unit_id=call.unit_id, call_id=call.id)
+    )
+    session.add(CallEventRow(call_id=call.id, at=at, kind=_EVENTS[act].value, data=facts))
+    note(session, at=at, actor=None, action=f"recording_{act.value}", subject=f"call:{call.id}", data=facts)
+    tell(session, EventKind.RECORDING_SEALED, at=at, unit_id=call.unit_id, call_id=call.id)
 
 
 def _candidates(act: CustodyAct, sealed_before: datetime) -> Select[RecordingRow, CallRow]:

@@ -46,7 +46,8 @@ _NO_NUMBERS = NumberPlan()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One recording to transcribe, with what signalling and the directory know of its call."""
+    """One recording to transcribe, with what signalling and the directory know of its call. ``path`` is that of the WAV
+    or, where it was released, of the archive's copy."""
 
     call_id: str
     path: str
@@ -194,7 +195,7 @@ class Recordings:
         with self._store.writing() as session:
             for call_id in call_ids:
                 row, call = _recording(session, call_id)
-                if row.state in ("done", "set_aside", "kept"):
+                if row.state in ("done", "set_aside", "kept") and row.removed_at is None:
                     row.state, row.due_at, row.attempts, row.last_error = "waiting", now, 0, ""
                     tell(
                         session,
@@ -264,10 +265,11 @@ def _recording(session: Session, call_id: str) -> tuple[RecordingRow, CallRow]:
 
 def _job(row: RecordingRow, call: CallRow) -> Job:
     contact = call.contact
+    released = row.wav_released_at is not None
     return Job(
         call_id=row.call_id,
-        path=row.path,
-        sha256=row.sha256,
+        path=row.archive_path if released else row.path,
+        sha256=row.archive_sha256 if released else row.sha256,
         seconds=row.seconds,
         attempt=row.attempts,
         caller_number=call.caller_number if call.direction == "inbound" else call.callee_number,

@@ -38,10 +38,28 @@ WORDS = {
     "recording_missing": "录音文件不存在或无法读取（{detail}）",
     "recording_row_differs": "录音登记的校验值与链上记载不一致",
     "record_form": "环节内容的字段不齐或多余（{detail}）",
+    "archive_altered": "归档副本与登记的校验值不符",
+    "archive_length": "归档副本的长度（{detail}）与录音登记不符",
+    "archive_missing": "归档副本不存在或无法读取（{detail}）",
+    "chain_altered": "录音工作文件的校验链被改动（{detail}）",
+    "chain_differs": "录音校验链的末环与登记不符",
+    "chain_missing": "录音的校验链不存在或无法读取（{detail}）",
+    "custody_anchor_differs": "录音保管链此处的哈希与离机保存的存证不一致",
+    "custody_anchor_missing": "离机保存的存证指向的录音保管链位置已不存在：链尾被截去",
+    "custody_hash_differs": "录音保管链环节的哈希与其内容不符：内容被改动",
+    "custody_missing": "录音保管链缺少此位置的环节",
+    "custody_malformed": "录音保管链环节的内容与登记不符（{detail}）",
+    "custody_previous_differs": "录音保管链环节未接在前一环节之后",
+    "custody_row_differs": "录音登记（{detail}）与保管链不符",
+    "recording_removed_early": "录音未满一年保存期即被清理（{detail}）",
     "unit_missing": "链所属的单位不存在",
     "void_unlinked": "记录标为作废但链上没有作废环节",
     "year_differs": "编号年度与定稿时间不符",
 }
+
+
+CUSTODY = "#custody"
+"""The custody chain's place among the heads; no unit has such a code."""
 
 
 class CannotVerify(Exception):
@@ -54,7 +72,7 @@ class Finding:
 
     ``unit`` is the unit's code, ``position`` that of the link (from 1; one past the last where a link is missing at
     the end), ``entry_number`` the printed number it concerns or empty, ``what`` a key of WORDS, ``explanation`` the
-    Chinese sentence.
+    Chinese sentence. For a recording ``call`` is its call's id; ``position`` then is that in the custody chain, or 0.
     """
 
     unit: str
@@ -62,6 +80,7 @@ class Finding:
     entry_number: str
     what: str
     explanation: str
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +96,25 @@ class UnitReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingsReport:
+    """The recordings: how many ``good`` ones there are, those removed after their time included, the position and hash
+    of the custody chain's last good link, and the first wrong thing or None. ``read`` is False where no directory was
+    given: then only the rows and the chain were looked at."""
+
+    good: int
+    read: bool
+    custody: int
+    custody_hash: str
+    broken: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The verdict on all books. ``warnings`` are no breaks: nothing was altered, but less is protected."""
 
     units: tuple[UnitReport, ...]
     warnings: tuple[Finding, ...]
+    recordings: RecordingsReport
 
     @property
     def links(self) -> int:
@@ -95,16 +128,24 @@ class Report:
 
     @property
     def first_broken(self) -> Finding | None:
-        """The first broken link of the first unit that has one, or None: every book is whole."""
-        return next((unit.broken for unit in self.units if unit.broken is not None), None)
+        """The first broken link of the first unit that has one, else the first wrong recording, or None: every book is
+        whole."""
+        return next((unit.broken for unit in self.units if unit.broken is not None), self.recordings.broken)
 
     @property
     def heads(self) -> dict[str, tuple[int, str]]:
         """Unit code to (position, hash): the anchor to keep off the machine for the next verification."""
-        return {unit.code: (unit.links, unit.head_hash) for unit in self.units}
+        heads = {unit.code: (unit.links, unit.head_hash) for unit in self.units}
+        if self.recordings.custody:
+            heads[CUSTODY] = (self.recordings.custody, self.recordings.custody_hash)
+        return heads
 
 
-def finding(what: str, *, unit: str, position: int, entry_number: str = "", detail: str | int = "") -> Finding:
+def finding(
+    what: str, *, unit: str, position: int, entry_number: str = "", detail: str | int = "", call: str = ""
+) -> Finding:
     """A finding with its sentence. Raises KeyError for a code without words."""
     explanation = WORDS[what].format(detail=detail)
-    return Finding(unit=unit, position=position, entry_number=entry_number, what=what, explanation=explanation)
+    return Finding(
+        unit=unit, position=position, entry_number=entry_number, what=what, explanation=explanation, call=call
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from duty.verifier.canon import GENESIS, digest, parsed, written
 from duty.verifier.evidence import Evidence
-from duty.verifier.report import Finding, Report, UnitReport, finding
+from duty.verifier.recordings import verify_recordings
+from duty.verifier.report import CUSTODY, Finding, Report, UnitReport, finding
 from duty.verifier.rules import Problem, Story, differs, first_problem
 from duty.verifier.source import Row, Source, opened, rows
 
@@ -34,19 +35,21 @@ WHERE what IS NOT NULL ORDER BY year, number, entry_id LIMIT 1
 def verify(database: str, recordings_root: Path | None = None, *, expected_head: Anchor | None = None) -> Report:
     """Check every book of ``database`` (SQLite path or URL, ``postgresql://`` URL); never writes to it.
 
-    With ``recordings_root`` the WAV behind each linked call is read and compared too. ``expected_head`` is an earlier
+    With ``recordings_root`` every recording's files are read and compared too. ``expected_head`` is an earlier
     report's ``heads``, kept off the machine: without it, somebody who cuts off the end of a chain together with the
     book's head and the entries themselves leaves no trace. Raises CannotVerify.
     """
     with opened(database) as source:
         anchors = dict(expected_head or {})
+        kept = anchors.pop(CUSTODY, None)
         warnings: list[Finding] = []
         units = [
             _Walk(source, unit, Evidence(source, recordings_root), anchors.pop(unit["code"], None), warnings).report()
             for unit in _units(source)
         ]
+        recordings = verify_recordings(source, recordings_root, kept)
     units += [_vanished(code, position) for code, (position, _) in sorted(anchors.items()) if position]
-    return Report(units=tuple(units), warnings=tuple(warnings))
+    return Report(units=tuple(units), warnings=tuple(warnings), recordings=recordings)
 
 
 def _units(source: Source) -> list[Row]:

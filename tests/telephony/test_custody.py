@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from config.settings import Settings, load
 from duty.domain.calls import CallEventKind, Outcome
@@ -30,6 +30,7 @@ from duty.store.tables import (
     EntryRow,
     RecordingRow,
 )
+from duty.verifier import verify
 from telephony.custody import Keeper, survey
 from telephony.demo.script import CONVERSATION
 from telephony.endpoint import facts_of
@@ -91,8 +92,8 @@ class Shelf:
             self.room.recordings.seal(facts_of(sealed, self.root))
         with self.store.writing() as session:
             session.get_one(RecordingRow, call_id).state = "done" if booked else "open"
-            for entry in session.scalars(select(EntryRow).where(EntryRow.call_id == call_id)):
-                entry.state = "finalized" if finalized else "draft"
+            if finalized:  # as one that was written about elsewhere: no draft is left
+                session.execute(delete(EntryRow).where(EntryRow.call_id == call_id))
         past = (utc_now() - ago).timestamp()
         for path in (*sealed.directory.iterdir(), sealed.directory):
             os.utime(path, (past, past))
@@ -421,3 +422,109 @@ def test_a_call_that_lives_is_left_alone(shelf: Shelf) -> None:
     shelf.room.happen(call_id, CallEventKind.ENDED, Outcome.ANSWERED)
     shelf.run()
     assert shelf.open() == ["not_sealed"]
+
+
+def verdict(shelf: Shelf, root: Path | None = None) -> tuple[str, str] | None:
+    broken = verify(shelf.store.url, root or shelf.root).first_broken
+    return (broken.what, broken.call) if broken else None
+
+
+VERIFIED = {
+    **{name: (FAULTS[name][0], code) for name, code in (
+        ("the WAV is gone", "recording_missing"),
+        ("the WAV is cut", "recording_altered"),
+        ("one bit of the WAV", "recording_altered"),
+        ("one bit of a raw channel", "chain_altered"),
+        ("a line of the sidecar", "chain_altered"),
+        ("a raw channel is gone", "chain_altered"),
+        ("a chain made anew", "chain_differs"),
+    )},
+    "the sidecar is gone": (lambda at: (at / "events.jsonl").unlink(), "chain_missing"),
+    "the copy is gone": (lambda at: (at / "recording.opus").unlink(), "archive_missing"),
+    "one bit of the copy": (lambda at: flip(at / "recording.opus", 2000), "archive_altered"),
+}  # fmt: skip
+
+
+@pytest.mark.rule("6.2-c")
+def test_the_independent_verifier_reads_every_recording_and_names_the_first_wrong_one(shelf: Shelf) -> None:
+    directories = [shelf.recording(ago=timedelta(days=20 - number)) for number in range(3)]
+    for directory in directories:
+        _age(shelf, directory, days=20)
+    keeper = shelf.kept(archive_after_days=3)
+    shelf.run(keeper)
+    keeper.close()
+    report = verify(shelf.store.url, shelf.root)
+    assert report.first_broken is None
+    assert (report.recordings.good, report.recordings.custody) == (3, 3)
+    saved = shelf.folder / "saved"
+    shutil.copytree(directories[1], saved)
+    for name, (spoil, code) in VERIFIED.items():
+        spoil(directories[1])
+        assert verdict(shelf) == (code, directories[1].name), name
+        shutil.rmtree(directories[1])
+        shutil.copytree(saved, directories[1])
+    assert verdict(shelf) is None
+
+
+@pytest.mark.rule("6.2-c")
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("UPDATE recordings SET wav_released_at = archived_at", "custody_row_differs"),
+        ("UPDATE recordings SET removed_at = archived_at", "custody_row_differs"),
+        ("UPDATE recordings SET sha256 = 'x'", "custody_row_differs"),
+        ("UPDATE recordings SET archive_sha256 = 'x'", "custody_row_differs"),
+        ("UPDATE recordings SET archive_path = '', archive_sha256 = ''", "custody_row_differs"),
+        ("DELETE FROM recordings", "custody_row_differs"),
+        ("UPDATE custody SET act = 'remove'", "custody_malformed"),
+        ("UPDATE custody SET payload = replace(payload, 'days', 'year')", "custody_hash_differs"),
+        ("UPDATE custody SET previous = hash", "custody_previous_differs"),
+        ("UPDATE custody SET position = 2", "custody_missing"),
+        ("DELETE FROM custody", "custody_row_differs"),
+    ],
+)
+def test_whoever_writes_past_the_keeper_is_caught(shelf: Shelf, statement: str, code: str) -> None:
+    directory = shelf.recording()
+    _age(shelf, directory, days=20)
+    keeper = shelf.kept(archive_after_days=3)
+    shelf.run(keeper)
+    keeper.close()
+    assert verdict(shelf) is None
+    with shelf.store.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql(statement)
+    found = verdict(shelf)
+    assert found is not None
+    assert found[0] == code
+
+
+def test_an_anchor_kept_elsewhere_catches_a_custody_chain_that_was_cut(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    _age(shelf, directory, days=20)
+    keeper = shelf.kept(archive_after_days=3)
+    shelf.run(keeper)
+    keeper.close()
+    heads = verify(shelf.store.url, shelf.root).heads
+    assert verify(shelf.store.url, shelf.root, expected_head=heads).first_broken is None
+    with shelf.store.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM custody")
+        connection.exec_driver_sql("UPDATE recordings SET archive_path = '', archive_sha256 = ''")
+    assert verdict(shelf) is None
+    broken = verify(shelf.store.url, shelf.root, expected_head=heads).first_broken
+    assert broken is not None
+    assert broken.what == "custody_anchor_missing"
+
+
+@pytest.mark.rule("6.2-c")
+def test_what_was_removed_before_a_year_is_named(shelf: Shelf) -> None:
+    """Somebody sets the clock of the machine forward, and back again: the chain has kept when it was."""
+    directory = shelf.recording(ago=timedelta(days=1200))
+    _age(shelf, directory, days=1200)
+    shelf.free = 400_000_000
+    shelf.keeper._make_room()
+    assert [path.name for path in directory.iterdir()] == ["sealed.json"]
+    assert verdict(shelf) is None
+    with shelf.store.writing() as session:
+        call = session.get_one(CallRow, directory.name)
+        call.ended_at = utc_now() - timedelta(days=200)
+    assert verdict(shelf) == ("recording_removed_early", directory.name)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from duty.domain.transcripts import Speaker
 from tests.transcription.telephone import alaw, write_stereo
 from transcription import g711, vad
-from transcription.audio import level, read_wav, resample
+from transcription.audio import level, read_recording, read_wav, resample
 from transcription.errors import AudioError
 
 
@@ -105,3 +105,29 @@ def test_speech_is_found_where_it_is(speech: Path) -> None:
     second = 4.0 + len(said) / 8000
     assert abs(found[1].start / 8000 - second) < 0.6
     assert all(a.end <= b.start for a, b in pairwise(found))
+
+
+@pytest.mark.rule("6.1-d")
+def test_the_archive_s_copy_is_heard_as_the_wav_was(tmp_path: Path) -> None:
+    """Where the WAV was released, a better model still has something to hear."""
+    import av
+
+    time = np.arange(16_000) / 8000
+    tones = [(8000 * np.sin(2 * np.pi * hz * time)).astype(np.int16) for hz in (440, 1000)]
+    wav = write_stereo(tmp_path / "a.wav", *tones)
+    opus = tmp_path / "a.opus"
+    with av.open(str(opus), "w", format="ogg") as container:
+        stream = container.add_stream("libopus", rate=8000, layout="stereo", bit_rate=64_000)
+        frame = av.AudioFrame.from_ndarray(np.stack(tones, axis=1).reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate, frame.pts = 8000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    heard, was = read_recording(opus), read_recording(wav)
+    assert heard.sample_rate_hz == 8000
+    for a, b in zip(heard.channels, was.channels, strict=True):
+        shared = min(len(a), len(b))
+        assert abs(len(a) - len(b)) <= 160
+        assert np.corrcoef(a[:shared], b[:shared])[0, 1] > 0.95
+    (tmp_path / "b.opus").write_bytes(b"no sound")
+    with pytest.raises(AudioError):
+        read_recording(tmp_path / "b.opus")

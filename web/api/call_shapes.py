@@ -87,7 +87,8 @@ class CallEvent(Shape):
 
 
 class Recording(Shape):
-    """The recording; its state is open, none, waiting, running, done or set_aside."""
+    """The recording; its state is open, none, waiting, running, done, set_aside or kept. ``sha256`` is of the WAV, also
+    when only its archive copy is left (``wav_released_at``) or nothing (``removed_at``)."""
 
     state: str
     seconds: float
@@ -98,6 +99,11 @@ class Recording(Shape):
     salvaged: bool
     progress: float
     last_error: str
+    archive_sha256: str
+    archived_at: datetime | None
+    verified_at: datetime | None
+    wav_released_at: datetime | None
+    removed_at: datetime | None
 
     @classmethod
     def of(cls, row: RecordingRow) -> Recording:

@@ -14,6 +14,7 @@ from duty.services.callreview import CallFilter
 from web.api.call_shapes import Call, CallEvent, CallInFull, CallPage, Recording, Transcript
 from web.api.entry_shapes import Entry
 from web.api.shapes import Created
+from web.audio import Listening
 from web.sessions import Acting, House
 
 router = APIRouter(tags=["calls"])
@@ -67,8 +68,10 @@ def call(house: House, actor: Acting, call_id: str) -> CallInFull:
 
 @router.get("/calls/{call_id}/audio", response_class=FileResponse)
 def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
-    """The recording as WAV, caller left, officer right; ranges are served, the listening is recorded."""
-    return FileResponse(request.app.state.listening.recording(actor, call_id), media_type="audio/wav")
+    """The recording as WAV, or as Ogg/Opus where only the archive's copy is left; caller left, officer right; ranges
+    are served, the listening is recorded."""
+    listening: Listening = request.app.state.listening
+    return listening.answer(actor, call_id)
 
 
 @router.post("/calls/{call_id}/transcribe-again", status_code=204)

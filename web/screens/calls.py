@@ -99,7 +99,7 @@ def call_part(request: Request, house: House, actor: Acting, call_id: str, part:
 def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
     """The recording, whole or in ranges (RFC 9110 section 14); the listening is in the audit log."""
     listening: Listening = request.app.state.listening
-    return FileResponse(listening.recording(actor, call_id), media_type="audio/wav")
+    return listening.answer(actor, call_id)
 
 
 @router.get("/calls/{call_id}/peaks")
