@@ -54,7 +54,8 @@ class ProbeRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRules:
-    """What is checked how often. Times in s; ``seed`` is the secret the planned times follow from."""
+    """What is checked how often. Times in s; ``seed`` is the secret the planned times follow from. Nothing is planned
+    for the lines in ``leave_out``: their calls are only forked to us."""
 
     line_checks_per_day: int
     spot_checks_per_day: int
@@ -63,6 +64,7 @@ class CheckRules:
     manners: tuple[Manner, ...]
     ring_s: float
     spot_ring_s: float
+    leave_out: frozenset[str] = frozenset()
 
 
 class CheckRunner:
@@ -116,7 +118,9 @@ class CheckRunner:
             return
         rules = self._rules
         for kind, per_day in ((CheckKind.LINE, rules.line_checks_per_day), (CheckKind.SPOT, rules.spot_checks_per_day)):
-            await asyncio.to_thread(self._checks.plan, kind, per_day=per_day, seed=rules.seed)
+            await asyncio.to_thread(
+                self._checks.plan, kind, per_day=per_day, seed=rules.seed, leave_out=rules.leave_out
+            )
         self._planned_at = time.monotonic()
 
     async def _perform(self, due: DueCheck) -> None:

@@ -221,6 +221,7 @@ def _check_runner(
         manners=tuple(Manner(name) for name in settings.checks.manners),
         ring_s=settings.checks.ring_seconds,
         spot_ring_s=settings.checks.spot_ring_seconds,
+        leave_out=frozenset(line.number for line in settings.lines if line.siprec is not None and not line.phones),
     )
     host, port = own_address(settings.sip)
     return CheckRunner(

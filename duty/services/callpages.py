@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, bindparam, insert, select, update
@@ -47,6 +47,10 @@ from duty.store.tables import (
     PendingRow,
     RecordingRow,
 )
+
+
+SAME_SESSION = timedelta(hours=24)
+"""No call lasts longer; a recording client that uses an id again after that has another call."""
 
 
 @dataclass(slots=True)
@@ -347,10 +351,14 @@ class CallPages:
         self._session.flush()
 
     def _link_sessions(self, new: NewCall, line_id: int) -> None:
-        """A recording client that lost us forks the same call again: each part of it names the other."""
+        """A recording client that lost us forks the same call again, by the same id: each part of it names the
+        other."""
         self.write()
         query = select(CallRow.id).where(
-            CallRow.recording_session == new.recording_session, CallRow.line_id == line_id, CallRow.id != new.call_id
+            CallRow.recording_session == new.recording_session,
+            CallRow.line_id == line_id,
+            CallRow.id != new.call_id,
+            CallRow.arrived_at > new.arrived_at - SAME_SESSION,
         )
         earlier = self._session.scalars(query.order_by(CallRow.arrived_at.desc())).first()
         if earlier is None:

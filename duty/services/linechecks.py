@@ -6,7 +6,7 @@ A check is a row from the moment it is ordered: whoever dies, it ends with a ver
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,16 +100,17 @@ class LineChecks:
             note(session, at=self._clock(), actor=None, action="order_check", subject=f"check:{check_id}")
             return check_id
 
-    def plan(self, kind: CheckKind, *, per_day: int, seed: str) -> int:
+    def plan(self, kind: CheckKind, *, per_day: int, seed: str, leave_out: Collection[str] = ()) -> int:
         """Enter the planned checks of today and tomorrow that are still to come; how many were new.
 
-        Planning again plans nothing twice. Spot checks are planned only where somebody of the unit has a PIN.
+        Planning again plans nothing twice. Spot checks are planned only where somebody of the unit has a PIN; none for
+        the lines whose numbers are in ``leave_out``.
         """
         now = self._clock()
         with self._store.writing() as session:
             new = 0
             for line in session.scalars(select(LineRow)).all():
-                if kind is CheckKind.SPOT and not _with_pin(session, line.unit_id):
+                if line.number in leave_out or (kind is CheckKind.SPOT and not _with_pin(session, line.unit_id)):
                     continue
                 today = local(now).date()
                 known = set(session.scalars(_planned(line.id, kind, now)))

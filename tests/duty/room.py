@@ -104,6 +104,7 @@ class Room:
         line: str = HUB_LINE,
         direction: Direction = Direction.INBOUND,
         command_id: int | None = None,
+        recording_session: str | None = None,
     ) -> str:
         """A call comes in (``caller`` is the other side), or is dialled."""
         call_id = secrets.token_hex(16)
@@ -119,6 +120,7 @@ class Room:
             sip_call_id=f"{call_id}@pbx",
             source="127.0.0.1:5060",
             arrived_at=self.clock(),
+            recording_session=recording_session,
         )
         self.book.open_call(new, command_id=command_id)
         return call_id

@@ -130,6 +130,16 @@ def _other(room: Room, checks: LineChecks) -> int:
     return checks.order(room.person(Role.HUB), TOWN_LINE, CheckKind.LINE)
 
 
+def test_nothing_is_planned_for_a_line_whose_calls_are_only_forked_to_us(
+    room: Room, checks: LineChecks, officer: Actor
+) -> None:
+    for kind in CheckKind:
+        checks.plan(kind, per_day=3, seed="s", leave_out={HUB_LINE})
+    with room.store.reading() as session:
+        planned = session.scalars(select(LineCheckRow)).unique().all()
+    assert {row.line.number for row in planned} == {TOWN_LINE}
+
+
 @pytest.mark.rule("6.6-b")
 def test_checks_are_planned_once_at_times_nobody_can_foresee(room: Room, checks: LineChecks, officer: Actor) -> None:
     assert checks.plan(CheckKind.LINE, per_day=3, seed="s") > 0

@@ -165,7 +165,14 @@ def _directory(room: Room) -> None:
 
 
 def arrive(
-    room: Room, call_id: str, *, number: str = CALLER, line: str = LINE, trust: str = "from", at: datetime | None = None
+    room: Room,
+    call_id: str,
+    *,
+    number: str = CALLER,
+    line: str = LINE,
+    trust: str = "from",
+    at: datetime | None = None,
+    recording_session: str | None = None,
 ) -> None:
     """An INVITE has come: the call is in the book."""
     room.book.open_call(
@@ -180,6 +187,7 @@ def arrive(
             sip_call_id=f"{call_id}@test",
             source="127.0.0.1:5070",
             arrived_at=at or room.clock(),
+            recording_session=recording_session,
         )
     )
 

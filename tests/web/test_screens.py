@@ -7,6 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from duty.domain.calls import CallEventKind
 from tests.web.conftest import SignIn
 from tests.web.room import (
     PASSWORD,
@@ -16,6 +17,7 @@ from tests.web.room import (
     arrive,
     draft,
     hang_up,
+    happen,
     missed_call,
     whole_call,
     write_recording,
@@ -158,6 +160,22 @@ def test_two_officers_conflict_only_where_both_wrote(room: Room, sign_in: SignIn
     assert "孙李唐村东仓库" in answered.text
     assert "孙李唐村西仓库" in answered.text
     assert 'name="accept.remarks"' not in answered.text
+
+
+def test_a_call_that_was_forked_to_us_says_so(room: Room, officer: TestClient) -> None:
+    first, second, plain = "1" * 32, "2" * 32, "3" * 32
+    arrive(room, first, recording_session="uuid-1")
+    arrive(room, second, recording_session="uuid-1")
+    arrive(room, plain)
+    happen(room, second, CallEventKind.PARTIES, parties="张三 <sip:13800138000@pbx>")
+    happen(room, second, CallEventKind.FORWARD_MARKED, way="recorded_transfer", target="sip:1@pbx")
+    page = officer.get(f"/calls/{second}").text
+    assert "旁路录音（SIPREC）" in page
+    assert f'<a href="/calls/{first}">查看另一段</a>' in page
+    assert "旁路录音信息：通话各方（张三 &lt;sip:13800138000@pbx&gt;）" in page
+    assert "旁路录音显示通话已离开值班话机" in page
+    assert f'<a href="/calls/{second}">查看另一段</a>' in officer.get(f"/calls/{first}").text
+    assert "旁路录音" not in officer.get(f"/calls/{plain}").text
 
 
 @pytest.mark.rule("6.1-c")
