@@ -79,6 +79,7 @@ class RecordedCall(Call):
             addresses=addresses,
             tag=self._wire.token(),
             claim=self._claim,
+            policy=self.line.trunk_media,
         )
         if self.abandon():
             return

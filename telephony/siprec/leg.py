@@ -8,13 +8,14 @@ from dataclasses import replace
 from duty.domain.transcripts import Speaker
 from telephony.actions import MediaAddresses
 from telephony.leg import ServerLeg, Wire
+from telephony.media_policy import MediaPolicy, fresh_keys
 from telephony.sip import sdp
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response
 from telephony.sip.multipart import session_description
 from telephony.sip.sdp import AudioTarget
-from telephony.sip.session_description import Origin, SessionDescription, parse_sdp
-from telephony.siprec.streams import Answered, Claim, answer_streams
+from telephony.sip.session_description import SessionDescription, parse_sdp
+from telephony.siprec.streams import Answered, Channel, Claim, answer_streams
 
 OPTION = "siprec"
 REQUEST_TYPE = "application/rs-metadata-request"
@@ -35,6 +36,7 @@ class RecordingLeg(ServerLeg):
         addresses: MediaAddresses,
         tag: str,
         claim: Claim,
+        policy: MediaPolicy,
     ) -> None:
         super().__init__(
             speaker=Speaker.CALLER,
@@ -44,19 +46,20 @@ class RecordingLeg(ServerLeg):
             contact=f"{contact};+sip.srs",
             local=addresses.caller,
             tag=tag,
+            policy=policy,
         )
         self.targets: dict[Speaker, AudioTarget] = {}
         self.labels: tuple[str, ...] = ()
         self.refused: tuple[str, ...] = ()
         self._claim = claim
         self._addresses = {Speaker.CALLER: addresses.caller, Speaker.OFFICER: addresses.officer}
+        self._keys_of = {Speaker.CALLER: self._keys, Speaker.OFFICER: fresh_keys(policy)}
         self._description: SessionDescription | None = None
 
     def answer_body(self, offer: SessionDescription, *, preferred: int | None = None) -> bytes:  # noqa: ARG002
         """Our answer: each voice into its channel, receiving only. Raises RemoteProtocolError (488)."""
         self._description = self._take(offer).description
-        self.described = self._description.serialize()
-        return self.described
+        return self._describe(self._description)
 
     def offer_body(
         self,
@@ -66,11 +69,9 @@ class RecordingLeg(ServerLeg):
     ) -> bytes:
         """What was last agreed, for a client that asks for our offer."""
         if self._description is not None:
-            self._version += 1
-            origin = self._description.origin
-            again = Origin(session_id=origin.session_id, version=str(self._version), connection=origin.connection)
+            again = replace(self._description.origin, version=str(self._next_version()))
             self._description = replace(self._description, origin=again)
-            self.described = self._description.serialize()
+            self._describe(self._description)
         return self.described
 
     def accept(self, message: Request | Response) -> AudioTarget:
@@ -89,9 +90,17 @@ class RecordingLeg(ServerLeg):
         return True
 
     def _take(self, theirs: SessionDescription) -> Answered:
-        self._version += 1
+        transport = self.flow.transport
         answered = answer_streams(
-            theirs, local=self._addresses, claim=self._claim, session_id=self._session_id, version=self._version
+            theirs,
+            channels={
+                speaker: Channel(local=local, security=self._policy.security(transport, self._keys_of[speaker]))
+                for speaker, local in self._addresses.items()
+            },
+            codecs=self._policy.codecs,
+            claim=self._claim,
+            session_id=self._session_id,
+            version=self._next_version(),
         )
         self.targets, self.labels, self.refused = dict(answered.targets), answered.labels, answered.refused
         self.target = next(iter(self.targets.values()), self.target)

@@ -6,19 +6,27 @@ What an m= line may be, its codecs and protections, is decided by ``telephony.si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from duty.domain.transcripts import Speaker
 from telephony.sip import sdp
 from telephony.sip.errors import RemoteProtocolError
-from telephony.sip.sdp import AudioTarget
+from telephony.sip.sdp import NO_SECURITY, AudioTarget, Security
 from telephony.sip.session_description import MediaDescription, SessionDescription
 
 Claim = Callable[[str], Speaker | None]
 """Whose voice the stream with a label is, None where nobody says."""
 
 _SENDS = frozenset({"sendrecv", "sendonly"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Where one channel's voice is to come: our host and port, and what holds there for encrypted media."""
+
+    local: tuple[str, int]
+    security: Security = NO_SECURITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,36 +43,48 @@ class Answered:
 def answer_streams(
     offer: SessionDescription,
     *,
-    local: Mapping[Speaker, tuple[str, int]],
+    channels: Mapping[Speaker, Channel],
+    codecs: Iterable[int],
     claim: Claim,
     session_id: int,
     version: int,
 ) -> Answered:
-    """Our answer to ``offer`` (or to what the client answers to an offer of ours), with ``local`` as our addresses.
+    """Our answer to ``offer`` (or to what the client answers to an offer of ours), with ``codecs`` in our
+    order.
 
     A stream that sends goes before one that pauses; of two that claim one channel the first has it. A paused stream
     without a channel is answered as paused, any other without one is refused with port 0. Raises RemoteProtocolError
     (488) where no stream can be taken.
     """
 
+    taken = tuple(codecs)
+
     def one(place: int, speaker: Speaker) -> tuple[SessionDescription, AudioTarget]:
-        host, port = local[speaker]
-        alone = replace(offer, media=(offer.media[place],))
-        return sdp.answer(alone, host=host, port=port, session_id=session_id, version=version, direction="recvonly")
+        host, port = channels[speaker].local
+        return sdp.answer(
+            replace(offer, media=(offer.media[place],)),
+            host=host,
+            port=port,
+            session_id=session_id,
+            version=version,
+            codecs=taken,
+            direction="recvonly",
+            security=channels[speaker].security,
+        )
 
     usable = [place for place in range(len(offer.media)) if _is_usable(one, place)]
     if not usable:
         raise RemoteProtocolError(488, "No audio stream that can be recorded")
     sending = [place for place in usable if offer.media[place].direction in _SENDS]
     paused = [place for place in usable if place not in sending]
-    channels = _channels(sending, paused, lambda place: claim(label(offer.media[place])))
-    answers = {place: one(place, channels.get(place, Speaker.CALLER)) for place in (*channels, *paused)}
+    given = _channels(sending, paused, lambda place: claim(label(offer.media[place])))
+    answers = {place: one(place, given.get(place, Speaker.CALLER)) for place in (*given, *paused)}
     first = next(iter(answers.values()))[0]
     return Answered(
         description=replace(first, media=tuple(_media(offer, place, answers) for place in range(len(offer.media)))),
-        targets={speaker: answers[place][1] for place, speaker in channels.items()},
+        targets={speaker: answers[place][1] for place, speaker in given.items()},
         labels=tuple(label(offer.media[place]) for place in sending),
-        refused=tuple(label(offer.media[place]) for place in sending if place not in channels),
+        refused=tuple(label(offer.media[place]) for place in sending if place not in given),
     )
 
 

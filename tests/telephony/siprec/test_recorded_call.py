@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from ipaddress import ip_network
 
@@ -12,6 +13,7 @@ from duty.domain.numbers import NumberPlan
 from telephony.actions import KeepEvidence, SetRemote
 from telephony.guard import Way
 from telephony.line import LineProfile, SiprecProfile
+from telephony.media_policy import MediaPolicy
 from telephony.sip.message import Headers, Request, Response
 from telephony.sip.session_description import parse_sdp
 from tests.telephony.siprec.documents import (
@@ -331,6 +333,37 @@ def test_one_stream_that_mixes_both_is_the_callers_channel(world: World, client:
     response = answered(fork(client, mixed, offer(("1", 40000, "sendonly"), ("v", 40002, "sendonly"))))
     assert ports(response)[0] == (50_000, "recvonly", "1")
     assert world.kinds() == ["parties", "answered"]
+    world.check()
+
+
+def test_a_client_that_asks_for_our_offer_gets_what_was_agreed(world: World, client: Peer) -> None:
+    session = fork(client)
+    assert session.dialog is not None
+    client.ack_body = offer(("1", 40010, "sendonly"), ("2", 40012, "sendonly"))
+    body = multipart(None, document(BOTH))
+    transaction_id = client.send(session.dialog.request("INVITE", body=body, content_type=MULTIPART))
+    world.run(0.5)
+    (response,) = [one for one in client.answers[transaction_id] if one.status >= 200]
+    assert ports(response) == [(50_000, "recvonly", "1"), (50_002, "recvonly", "2")]
+    assert parse_sdp(response.body).origin.version != parse_sdp(session.responses[-1].body).origin.version
+    assert targets(world)[-2:] == [("caller", 40_010, "recvonly"), ("officer", 40_012, "recvonly")]
+    world.check()
+
+
+def test_encrypted_and_wideband_streams_are_taken_where_the_line_allows_them() -> None:
+    policy = MediaPolicy(codecs=(8, 0, 9), encryption="required", keys_in_clear=True)
+    world = World(line(DESK, (), siprec=siprec(), trunk_media=policy))
+    key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + b64encode(bytes(range(30))).decode()
+    secret = STREAMS.replace(b"RTP/AVP 8 0 101", b"RTP/SAVP 9 101").replace(b"a=label", f"{key}\r\na=label".encode())
+    response = answered(fork(world.peer(CLIENT, user="src"), sdp=secret))
+    media = parse_sdp(response.body).media
+    assert [(each.protocol, each.formats[0], each.direction) for each in media] == [("RTP/SAVP", 9, "recvonly")] * 2
+    ours = {dict(each.attributes)["crypto"] for each in media}
+    assert len(ours) == 2, "each stream has a key of its own"
+    remotes = [action.target for action in world.actions if isinstance(action, SetRemote)]
+    assert [target.payload_type for target in remotes] == [9, 9]
+    assert {target.keys.receive for target in remotes if target.keys} == {bytes(range(30))}
+    assert fork(world.peers[CLIENT, 5060]).final == 488
     world.check()
 
 
