@@ -48,7 +48,6 @@ from duty.store.tables import (
     RecordingRow,
 )
 
-
 SAME_SESSION = timedelta(hours=24)
 """No call lasts longer; a recording client that uses an id again after that has another call."""
 
