@@ -31,6 +31,7 @@ class _Kept:
     servers: set[str] = field(default_factory=set)
     clients: set[str] = field(default_factory=set)
     inquiries: set[str] = field(default_factory=set)
+    errands: set[str] = field(default_factory=set)
     dialogs: dict[DialogKey, Dialog] = field(default_factory=dict)
     armed: float | None = None
     ending: bool = False
@@ -44,6 +45,7 @@ class CallIndex:
         self._servers: dict[str, tuple[Call, Leg | None]] = {}
         self._clients: dict[str, tuple[Call, ClientLeg]] = {}
         self._inquiries: dict[str, tuple[Call, Leg]] = {}
+        self._errands: dict[str, tuple[Call, Leg]] = {}
         self._dialogs: dict[DialogKey, tuple[Call, Leg]] = {}
         self._occupying: dict[str, set[str]] = {}
         self._waiting: dict[str, deque[InboundCall]] = {}
@@ -90,6 +92,8 @@ class CallIndex:
             self._clients.pop(transaction_id, None)
         for transaction_id in kept.inquiries:
             self._inquiries.pop(transaction_id, None)
+        for transaction_id in kept.errands:
+            self._errands.pop(transaction_id, None)
         for key in kept.dialogs:
             self._dialogs.pop(key, None)
         return kept.call
@@ -114,6 +118,10 @@ class CallIndex:
         """Whose question within a dialog it is."""
         found = self._inquiries.get(transaction_id)
         return found if found is not None and found[1].inquiry_id == transaction_id else None
+
+    def by_errand(self, transaction_id: str) -> tuple[Call, Leg] | None:
+        """Whose BYE or PRACK it is."""
+        return self._errands.get(transaction_id)
 
     def by_dialog(self, key: DialogKey) -> tuple[Call, Leg] | None:
         """Whose dialog it is."""
@@ -198,8 +206,14 @@ class CallIndex:
             if side is not None and side.inquiry is not None and side.inquiry_id not in kept.inquiries:
                 kept.inquiries.add(side.inquiry_id)
                 self._inquiries[side.inquiry_id] = (call, side)
+        legs = (call.network, call.desk, *clients)
+        for runner in legs:
+            if runner is not None and runner.errands:
+                for transaction_id in runner.errands.keys() - kept.errands:
+                    kept.errands.add(transaction_id)
+                    self._errands[transaction_id] = (call, runner)
         known = kept.dialogs.values()
-        for each in (call.network, call.desk, *clients):
+        for each in legs:
             if each is not None and each.dialog is not None and not any(each.dialog is dialog for dialog in known):
                 key = each.dialog.key
                 kept.dialogs[key] = each.dialog

@@ -7,7 +7,7 @@ legs to speak. Everything it sends goes through a ``Wire``, which is the transac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol
 
@@ -75,6 +75,16 @@ def warning(status: int, reason: str | None) -> tuple[tuple[str, str], ...]:
     return (("Warning", f'399 {AGENT} "{reason}"'),) if status == 488 and reason else ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A request within a dialog whose answer changes nothing, unless it asks who we are."""
+
+    dialog: Dialog
+    method: str
+    extra: tuple[tuple[str, str], ...]
+    request: Request | None = None
+
+
 class Leg:
     """What both kinds of leg share once a dialog exists.
 
@@ -105,6 +115,7 @@ class Leg:
         self.session: SessionTimer | None = None
         self.inquiry: Request | None = None
         self.inquiry_id = ""
+        self.errands: dict[str, Errand] = {}
         self.takes_update = False
         self.described = b""
         self._tag = tag
@@ -163,7 +174,22 @@ class Leg:
         if self.dialog is None or self.ended:
             return
         self.ended = True
-        wire.send_request(self.dialog.request("BYE", extra=(("Reason", reason),)), self.flow)
+        self._run_errand(wire, Errand(dialog=self.dialog, method="BYE", extra=(("Reason", reason),)))
+
+    def errand_answered(self, wire: Wire, transaction_id: str, response: Response) -> None:
+        """A response to a BYE or PRACK: one that was challenged is sent once more, with our credentials."""
+        errand = self.errands.get(transaction_id)
+        if errand is None or response.status < 200:
+            return
+        del self.errands[transaction_id]
+        if response.status in (401, 407) and errand.request is not None:
+            proof = self.prove(wire, response, errand.request)
+            if proof:
+                self._run_errand(wire, replace(errand, extra=(*errand.extra, *proof)))
+
+    def _run_errand(self, wire: Wire, errand: Errand) -> None:
+        request = errand.dialog.request(errand.method, extra=errand.extra)
+        self.errands[wire.send_request(request, self.flow)] = replace(errand, request=request)
 
     @property
     def security(self) -> Security:
@@ -612,7 +638,7 @@ class ClientLeg(Leg):
             return False
         branch.number = number
         rack = ("RAck", f"{number} {self._request.cseq.number} INVITE")
-        wire.send_request(branch.dialog.request("PRACK", extra=(rack,)), self.flow)
+        self._run_errand(wire, Errand(dialog=branch.dialog, method="PRACK", extra=(rack,)))
         return True
 
     def _branch_of(self, response: Response, request: Request) -> Branch:

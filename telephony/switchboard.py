@@ -349,6 +349,11 @@ class Switchboard:
             asked[0].inquiry_answered(asked[1], event.response)
             self._room.settle(asked[0])
             return
+        ran = self.calls.by_errand(event.transaction_id)
+        if ran is not None:
+            ran[1].errand_answered(self._wire, event.transaction_id, event.response)
+            self._room.settle(ran[0])
+            return
         found = self.calls.by_client(event.transaction_id)
         if found is None:
             return

@@ -284,7 +284,7 @@ class TransactionLayer:
             self._receive_cancel(request, key, flow, now)
         elif len(self._live) >= self._max_transactions:
             self._refuse_overload(request, flow)
-        elif self._is_merged(request) or self._is_looped(request):
+        elif self._is_merged(request, now) or self._is_looped(request):
             self.counters.merged_or_looped += 1
             self._answer_ourselves(request, key, flow, 482, now)
         else:
@@ -334,6 +334,7 @@ class TransactionLayer:
         actions, armed = server.machine.step(_class_sent(response.status), now)
         server.packet = response.serialize()
         server.to_tag = response.to.tag
+        self._note_call(server, response.status, now)
         if accepts:
             self._live.expect_ack(server, ack_key(response))
         self._perform(server, actions, now)
@@ -352,9 +353,17 @@ class TransactionLayer:
         server = self._start_server(request, key, flow, now, own=True)
         self._respond(server, make_response(request, status, to_tag=to_tag or self._rng()), now)
 
-    def _is_merged(self, request: Request) -> bool:
+    def _note_call(self, server: Server, status: int, now: float) -> None:
+        """An INVITE that was taken up begins no second call, even where it comes once more, by another path or on a
+        stream, after its transaction has ended."""
+        if status < 200:
+            server.taken = True
+        elif server.taken and server.merge_key is not None and server.machine.kind is Kind.SERVER_INVITE:
+            self._live.remember(server.merge_key, now, now + 64 * self._timers.t1)
+
+    def _is_merged(self, request: Request, now: float) -> bool:
         key = merge_key(request)
-        return key is not None and key in self._live.merging
+        return key is not None and (key in self._live.merging or self._live.is_over(key, now))
 
     def _is_looped(self, request: Request) -> bool:
         """Whether it is a request of ours that somebody sent back to us."""

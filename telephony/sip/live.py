@@ -13,6 +13,8 @@ from telephony.sip.matching import AckKey, ClientKey, MergeKey, ServerKey
 from telephony.sip.message import Request
 from telephony.sip.transaction import Armed, Machine, State, Timer
 
+REMEMBERED_INVITES = 10_000
+
 InviteKey = tuple[str, str | None, int]
 """Call-ID, our From tag, CSeq number: what the ACK to a 2xx shares with its INVITE."""
 
@@ -48,6 +50,7 @@ class Server:
     merge_key: MergeKey | None
     own: bool
     to_tag: str | None
+    taken: bool = False  # whether a provisional response was sent: somebody had taken it up
     ack_key: AckKey | None = None
     cancel_reasons: tuple[str, ...] = ()
 
@@ -64,6 +67,7 @@ class LiveTransactions:
         self.invites: dict[InviteKey, Client] = {}
         self.merging: dict[MergeKey, Server] = {}
         self.awaiting_ack: dict[AckKey, Server] = {}
+        self._over: dict[MergeKey, float] = {}
         self._by_id: dict[str, Transaction] = {}
         self._on_flow: dict[Flow, set[str]] = {}
         self._given = 0
@@ -107,6 +111,19 @@ class LiveTransactions:
         """The ACK to the 2xx of ``server`` will carry ``key``."""
         server.ack_key = key
         self.awaiting_ack[key] = server
+
+    def remember(self, key: MergeKey, now: float, until: float) -> None:
+        """The INVITE with ``key`` has its final answer and shall not begin anything again before ``until``."""
+        while self._over:
+            oldest = next(iter(self._over))
+            if self._over[oldest] > now and len(self._over) < REMEMBERED_INVITES:
+                break
+            del self._over[oldest]
+        self._over[key] = until
+
+    def is_over(self, key: MergeKey, now: float) -> bool:
+        """Whether an INVITE with ``key`` has had its final answer a short while ago."""
+        return self._over.get(key, now) > now
 
     def schedule(self, transaction: Transaction, armed: Iterable[Armed]) -> None:
         """Take up timers that were armed; forget the transaction where it has ended."""
