@@ -46,7 +46,7 @@ REJECTED = Ending(status=603, outcome=Outcome.REJECTED, prompt=None)
 REDIRECTED = Ending(status=480, outcome=Outcome.REJECTED, prompt="no_answer")
 
 _BUSY = frozenset({486, 600})
-_GONE = frozenset({404, 408, 410, 430, 480, 500, 502, 503, 504})
+_GONE = frozenset({404, 408, 410, 430, 480, 488, 500, 502, 503, 504, 606})
 
 
 class InboundCall(Call):

@@ -33,6 +33,7 @@ EXTENSIONS = frozenset({TIMER, reliable.OPTION})
 """Option tags that a Require may name."""
 SDP_TYPE = "application/sdp"
 AGENT = "dutyline"
+_NOT_ACCEPTABLE = frozenset({488, 606})
 
 
 class Wire(Protocol):
@@ -226,9 +227,9 @@ class Leg:
     @property
     def codecs(self) -> tuple[int, ...]:
         """What to offer the other side: this side's codecs first in its order, so that nothing need be transcoded where
-        the other side takes them too; G.722 only where this side has it."""
+        the other side takes them too; then all others, for a call that is transcoded is better than none."""
         chosen = (self.target.payload_type,) if self.target else ()
-        return tuple(dict.fromkeys((*(self._takes or chosen), *sdp.G711)))
+        return tuple(dict.fromkeys((*(self._takes or chosen), *self._policy.codecs)))
 
     def answer_body(self, offer: SessionDescription, *, preferred: int | None = None) -> bytes:
         """Our answer to the peer's offer, in the ``preferred`` codec where it has it; its audio target is kept. Raises
@@ -491,6 +492,8 @@ class ClientLeg(Leg):
         self._branch: Branch | None = None
         self._without: frozenset[str] = frozenset()
         self._demands: frozenset[str] = frozenset()
+        self._codecs: tuple[int, ...] | None = None
+        self._insists = False
 
     @property
     def settled(self) -> bool:
@@ -506,6 +509,7 @@ class ClientLeg(Leg):
         """Send the INVITE with our offer; False, and nothing sent, where the policy allows none (``may_offer``)."""
         if not self.may_offer:
             return False
+        self._codecs = None if codecs is None else tuple(codecs)
         self.session = SessionTimer(wire.session_s) if wire.session_s else None
         self._request = Request(
             method="INVITE",
@@ -524,10 +528,16 @@ class ClientLeg(Leg):
                     ("Content-Type", SDP_TYPE),
                 ]
             ),
-            body=self.offer_body(codecs),
+            body=self.offer_body(self._codecs),
         )
         self.transaction_id = wire.send_request(self._request, self.flow)
         return True
+
+    @property
+    def security(self) -> Security:
+        """As the policy has it, or no less than encryption where the peer refused plain audio with keys beside it."""
+        security = super().security
+        return replace(security, required=True) if self._insists else security
 
     def _capabilities(self, wire: Wire) -> list[tuple[str, str]]:
         """What we can do beyond RFC 3261, and what the peer wants us to demand."""
@@ -679,8 +689,8 @@ class ClientLeg(Leg):
 
     def _ask_differently(self, wire: Wire, response: Response) -> bool:
         """Answer 422 by the same INVITE with the interval that the peer demands (RFC 4028 section 7.3), 420 without the
-        extensions it does not know, 421 with those it demands (RFC 3261 8.1.3.5, 21.4.16); False where that is not
-        possible."""
+        extensions it does not know, 421 with those it demands (RFC 3261 8.1.3.5, 21.4.16), 488 with encrypted audio
+        and nothing else, where keys stood beside plain audio before; False where that is not possible."""
         if self._request is None or self.settled or self.cancelled or not self._adapt(response):
             return False
         headers = self._request.headers
@@ -689,7 +699,8 @@ class ClientLeg(Leg):
         for name, value in self._capabilities(wire):
             headers = headers.appended(name, value)
         self._authorized = ()
-        self._ask_again(wire, self._request.replace(headers=headers))
+        body = self.offer_body(self._codecs) if response.status in _NOT_ACCEPTABLE else self._request.body
+        self._ask_again(wire, self._request.replace(headers=headers, body=body))
         return True
 
     def _adapt(self, response: Response) -> bool:
@@ -700,6 +711,10 @@ class ClientLeg(Leg):
             if TIMER in refused:
                 self.session = None
             return bool(refused)
+        if response.status in _NOT_ACCEPTABLE:
+            possible = bool(self._cryptos) and not self.security.required
+            self._insists = self._insists or possible
+            return possible
         if response.status == 421:
             demanded = reliable.options(response, "Require") - self._demands
             possible = bool(demanded) and demanded <= EXTENSIONS - self._without

@@ -32,7 +32,7 @@ PIN_LIMIT_S = 20.0
 """For each try, from the end of the prompt."""
 PROMPT_LIMIT_S = 30.0
 _BUSY = frozenset({486, 600})
-_GONE = frozenset({404, 408, 410, 430, 480, 500, 502, 503, 504})
+_GONE = frozenset({404, 408, 410, 430, 480, 488, 500, 502, 503, 504, 606})
 
 
 class _Step(StrEnum):

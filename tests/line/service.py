@@ -99,7 +99,8 @@ class Siprec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line as a test wants it; see the settings for what each value means."""
+    """One line as a test wants it; see the settings for what each value means. ``encryption`` is that of the phones'
+    and the trunk's side."""
 
     number: str
     phones: tuple[str, ...] = ()
@@ -112,6 +113,8 @@ class Line:
     trunk: Trunk | None = None
     probe: Probe | None = None
     siprec: Siprec | None = None
+    encryption: tuple[str, str] = ("optional", "optional")
+    keys_without_tls: tuple[str, ...] = ()
 
     def toml(self) -> str:
         """The line's part of a settings file."""
@@ -138,6 +141,9 @@ class Line:
         if self.siprec is not None:
             parts += ["[lines.siprec]", f"peers = {json.dumps(self.siprec.peers)}"]
             parts.append(f"numbers = {json.dumps(self.siprec.numbers)}")
+        phones, trunk = self.encryption
+        parts += ["[lines.media_encryption]", *_pairs({"phones": phones, "trunk": trunk})]
+        parts.append(f"keys_without_tls = {json.dumps(self.keys_without_tls)}")
         for extension in self.phones:
             parts += ["[[lines.phones]]", *_pairs({"extension": extension}), f"networks = {json.dumps(self.networks)}"]
         return "\n".join(parts) + "\n"

@@ -36,7 +36,8 @@ class BaresipError(AssertionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaresipAccount:
-    """``registrar`` is also where calls go. ``expires_s`` 0: no registration. ``answer`` "auto" answers at once."""
+    """``registrar`` is also where calls go. ``expires_s`` 0: no registration. ``answer`` "auto" answers at once.
+    ``encryption``: keys beside plain RTP, or RTP/SAVP and nothing else."""
 
     user: str
     registrar: Address
@@ -46,7 +47,13 @@ class BaresipAccount:
     answer: Literal["manual", "auto"] = "manual"
     transport: Literal["udp", "tcp", "tls"] = "udp"
     codecs: tuple[str, ...] = ("PCMA",)
+    encryption: Literal["", "srtp", "srtp-mand"] = ""
     digits: Literal["rtp", "info"] = "rtp"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What baresip must load."""
+        return (*_MODULES, *(["g722.so"] if "G722" in self.codecs else []), *(["srtp.so"] if self.encryption else []))
 
     @property
     def aor(self) -> str:
@@ -60,7 +67,8 @@ class BaresipAccount:
             "auth_pass": self.password,
             "regint": self.expires_s,
             "answermode": self.answer,
-            "audio_codecs": ",".join(self.codecs),
+            "audio_codecs": ",".join("G722/16000/1" if name == "G722" else name for name in self.codecs),
+            "mediaenc": self.encryption,
             "ptime": 20,
             "dtmfmode": {"rtp": "rtpevent", "info": "info"}[self.digits],
         }
@@ -81,13 +89,16 @@ class BaresipEvent:
 @dataclass(slots=True)
 class Baresip:
     """One softphone; a context manager. ``source``: a mono 8 kHz 16-bit WAV to say in each call, followed by two
-    minutes of silence, because baresip hangs up at the end of a file; None: silence only. ``work`` keeps the files."""
+    minutes of silence, because baresip hangs up at the end of a file; None: silence only. ``work`` keeps the files;
+    ``trace`` has its output hold every SIP message."""
 
     work: Path
     account: BaresipAccount
     source: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    rtcp_mux: bool = False
+    trace: bool = False
     events: list[BaresipEvent] = field(default_factory=list)
     _process: subprocess.Popen[bytes] = field(init=False, repr=False)
     _control: socket.socket = field(init=False, repr=False)
@@ -103,8 +114,9 @@ class Baresip:
         control_port = free_port(self.host)
         self._write_files(control_port)
         with (self.work / "output.log").open("wb") as output:
+            arguments = [program, "-f", str(self.work), "-v", *(["-s"] if self.trace else [])]
             self._process = subprocess.Popen(
-                [program, "-f", str(self.work), "-v"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
         try:
             self._control = self._connect((self.host, control_port))
@@ -192,6 +204,11 @@ class Baresip:
         """The 8 kHz samples sent in the last call."""
         return self._recording("enc")
 
+    @property
+    def secured(self) -> bool:
+        """Whether the audio of its last call was encrypted (SRTP)."""
+        return "SRTP is Enabled" in self.output()
+
     def output(self) -> str:
         """What baresip printed."""
         return (self.work / "output.log").read_text(encoding="utf-8", errors="replace")
@@ -241,16 +258,16 @@ class Baresip:
             "audio_buffer": "20-160",
             "jitter_buffer_delay": "1-2",
             "rtp_ports": f"{rtp}-{rtp + _RTP_PORTS - 2}",
-            "rtcp_mux": "no",
+            "rtcp_mux": "yes" if self.rtcp_mux else "no",
             "ringback_disabled": "yes",
             "statmode_default": "off",
             "snd_path": recordings,
             "ctrl_tcp_listen": f"{self.host}:{control_port}",
-            "module_path": _module_folder(),
+            "module_path": _module_folder(self.account.modules),
         }
         text = "".join(f"{name}\t{value}\n" for name, value in lines.items())
         kinds = {"account.so": "module_tmp", "menu.so": "module_app", "ctrl_tcp.so": "module_app"}
-        text += "".join(f"{kinds.get(name, 'module')}\t{name}\n" for name in _MODULES)
+        text += "".join(f"{kinds.get(name, 'module')}\t{name}\n" for name in self.account.modules)
         (self.work / "config").write_text(text, encoding="utf-8")
 
     def _source(self) -> str:
@@ -305,7 +322,8 @@ class Baresip:
         found = sorted((self.work / "recordings").glob(f"dump-*-{side}.wav"), key=lambda path: path.stat().st_mtime_ns)
         if not found:
             raise BaresipError(f"no recording of {side}\n{self.output()[-2000:]}")
-        return read_wav(found[-1])[0]
+        samples, rate = read_wav(found[-1])
+        return samples[:: rate // RATE_HZ]
 
 
 def _netstring(buffer: bytes) -> tuple[bytes, bytes] | None:
@@ -315,8 +333,8 @@ def _netstring(buffer: bytes) -> tuple[bytes, bytes] | None:
     return rest[: int(length)], rest[int(length) + 1 :]
 
 
-def _module_folder() -> Path:
-    complete = [folder for folder in _MODULE_FOLDERS if all((folder / name).exists() for name in _MODULES)]
+def _module_folder(modules: tuple[str, ...]) -> Path:
+    complete = [folder for folder in _MODULE_FOLDERS if all((folder / name).exists() for name in modules)]
     if not complete:
-        missing(f"baresip's modules {', '.join(_MODULES)} are missing: apt-get install baresip-core")
+        missing(f"baresip's modules {', '.join(modules)} are missing: apt-get install baresip-core")
     return complete[0]
