@@ -56,6 +56,11 @@ class Bookkeeper:
         """Begin writing."""
         self._thread.start()
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the database fails at present, so that the book is behind."""
+        return self._troubled
+
     def write(self, work: BookWork) -> Future[None]:
         """Queue ``work``; the future is done when it is on disk, in the book or in the spool (where neither can be
         written, when it is kept in memory: the line goes on). It cannot be cancelled."""

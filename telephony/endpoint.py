@@ -179,6 +179,14 @@ class Endpoint:
         )
         self._flush()
 
+    def live_calls(self) -> set[str]:
+        """The calls that live now: in SIP, or by their media."""
+        return {call.call_id for call in self._switchboard.calls.live()} | set(self._sessions)
+
+    def recording_calls(self) -> set[str]:
+        """The calls whose recordings are in hand."""
+        return self._media.recordings.call_ids
+
     def allow(self, exceptions: Sequence[ForwardException]) -> None:
         """The approved exceptions to the ban on forwarding, from now on."""
         self._switchboard.allow(exceptions)

@@ -57,6 +57,11 @@ class RecordingThreads:
         return sum(recorder.disk_state().failing is not None for recorder in self._recorders)
 
     @property
+    def call_ids(self) -> set[str]:
+        """The calls whose recordings are in hand, running or waiting to be sealed."""
+        return {recorder.call_id for recorder in self._recorders}
+
+    @property
     def unsealed(self) -> int:
         """Recordings whose call ended and whose end is not on the disk yet."""
         return len(self._unsealed)

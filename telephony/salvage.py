@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from duty.services.callbook import CallBook
 from duty.services.recordings import Recordings
 from telephony.endpoint import facts_of
 from telephony.media_errors import NotARecordingError, RecordingNotSealedError
-from telephony.sealing import salvage
+from telephony.sealing import SealedRecording, salvage
 
 _log = logging.getLogger(__name__)
 
@@ -35,22 +35,25 @@ def close_unfinished(calls: CallBook, before: datetime) -> int:
 
 def seal_unsealed(recordings: Recordings, root: Path, before: datetime) -> int:
     """Seal every recording of an ended call from before that instant that is not sealed; how many were saved. One that
-    the disk refuses is tried again at the next start."""
-    saved = 0
-    for call_id in recordings.unsealed(before):
-        directory = next(root.glob(f"*/*/*/{call_id}"), None)
-        try:
-            if directory is None:
-                raise NotARecordingError(call_id)
-            sealed = salvage(directory)
-        except NotARecordingError:
-            if directory is not None:
-                with suppress(OSError):
-                    directory.rmdir()  # made, and then came the end: nothing is in it
-            recordings.none_made(call_id)
-        except RecordingNotSealedError as error:
-            _log.error("%s", error)
-        else:
-            recordings.seal(facts_of(sealed, root, salvaged=True))
-            saved += 1
-    return saved
+    the disk refuses is tried again later."""
+    return sum(seal_one(recordings, root, call_id) for call_id in recordings.unsealed(before))
+
+
+def seal_one(
+    recordings: Recordings, root: Path, call_id: str, *, by: Callable[[Path], SealedRecording] = salvage
+) -> bool:
+    """Seal the recording of an ended call that nobody has in hand, by ``by``; whether one was saved. What was never
+    recorded is booked as such."""
+    directory = next(root.glob(f"*/*/*/{call_id}"), None)
+    try:
+        if directory is None:
+            raise NotARecordingError(call_id)
+        sealed = by(directory)
+    except NotARecordingError:
+        recordings.none_made(call_id)
+        return False
+    except RecordingNotSealedError as error:
+        _log.error("%s", error)
+        return False
+    recordings.seal(facts_of(sealed, root, salvaged=True))
+    return True

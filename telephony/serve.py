@@ -7,7 +7,6 @@ import hashlib
 import logging
 import random
 import secrets as chance
-import shutil
 import signal
 import socket
 import tomllib
@@ -27,6 +26,7 @@ from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
+from duty.services.custody import Custody
 from duty.services.exceptions import ForwardExceptions
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
@@ -37,12 +37,14 @@ from telephony import salvage
 from telephony.batchstore import BatchStore
 from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
+from telephony.diskwatch import DiskWatch
 from telephony.endpoint import Endpoint, facts_of
 from telephony.exceptionwatch import watch
 from telephony.line import LineProfile, SiprecProfile, TrunkProfile
 from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
 from telephony.listening import certificates, listens, own_address, route_to
 from telephony.livefeed import LiveFeed
+from telephony.livewatch import LiveWatch
 from telephony.media import MediaPlane
 from telephony.media_policy import MediaPolicy
 from telephony.probe_evidence import Manner
@@ -62,7 +64,6 @@ _log = logging.getLogger(__name__)
 
 COMMAND_POLL_S = 0.2
 COMMAND_RETRY_S = 5.0
-DISK_LOOK_S = 15.0
 STORE_PATIENCE_S = 3.0
 OWN_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a listener on every address is reached from this machine."""
@@ -103,11 +104,24 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     await endpoint.open(bindings)
     endpoint.whose_pin = pins.whose
     runner = _check_runner(settings, secrets, endpoint, checks, book, plan)
+    disk = DiskWatch(
+        settings.data.dir, alarms, low_mb=settings.data.low_disk_mb, fill_hours=settings.recordings.fill_hours
+    )
+    live = LiveWatch(
+        endpoint=endpoint,
+        book=book,
+        calls=calls,
+        recordings=recordings,
+        custody=Custody(store, utc_now),
+        root=settings.data.recordings,
+        clock=loop.time,
+    )
     chores = [
         loop.create_task(_poll_commands(endpoint, commands)),
         loop.create_task(runner.run()),
         loop.create_task(watch(ForwardExceptions(store, utc_now).approved, endpoint.allow)),
-        loop.create_task(_watch_disk(settings, alarms)),
+        loop.create_task(disk.run()),
+        loop.create_task(live.run()),
     ]
     if not tidied:
         chores.append(loop.create_task(_tidy_later(tidy)))
@@ -143,28 +157,6 @@ async def _tidy_later(tidy: Callable[[], bool]) -> None:
     while not tidied:
         await asyncio.sleep(COMMAND_RETRY_S)
         tidied = await asyncio.to_thread(tidy)
-
-
-async def _watch_disk(settings: Settings, alarms: Alarms) -> None:
-    """Alarm before the disk is full, once each time it gets low (requirement 6.4-a)."""
-    low: bool | None = None
-    while True:
-        free_mb = shutil.disk_usage(settings.data.dir).free // 1_000_000
-        if (free_mb < settings.data.low_disk_mb) != low:
-            low = free_mb < settings.data.low_disk_mb
-            try:
-                await asyncio.to_thread(_tell_disk, alarms, low, free_mb)
-            except SQLAlchemyError as error:
-                _log.error("the disk alarm cannot be written: %s", error)
-                low = None
-        await asyncio.sleep(DISK_LOOK_S)
-
-
-def _tell_disk(alarms: Alarms, low: bool, free_mb: int) -> None:
-    if low:
-        alarms.report(AlarmKind.DISK_LOW, Severity.CRITICAL, subject="data", free_mb=free_mb)
-    else:
-        alarms.settle(AlarmKind.DISK_LOW, subject="data")
 
 
 def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoint:
