@@ -29,6 +29,12 @@ class RawCaller:
     ) -> None:
         self._socket.close()
 
+    @property
+    def address(self) -> Address:
+        """Where it sends from."""
+        host, port = self._socket.getsockname()
+        return host, port
+
     def invite(self, *, extra: str = "", sdp: str | None = None) -> bytes:
         """An INVITE; the same bytes every time."""
         port = self._socket.getsockname()[1]
