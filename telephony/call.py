@@ -27,8 +27,10 @@ from telephony.actions import (
     SetRemote,
     StopPlaying,
 )
-from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, ClientLeg, Leg, ServerLeg, Wire, warning
+from telephony.clientleg import ClientLeg
+from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, Leg, Wire, warning
 from telephony.line import LineProfile
+from telephony.serverleg import ServerLeg
 from telephony.sip import causes
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
 from telephony.sip.flow import Flow

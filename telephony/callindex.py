@@ -12,8 +12,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from telephony.call import Call, Phase
+from telephony.clientleg import ClientLeg
 from telephony.inbound import InboundCall
-from telephony.leg import ClientLeg, Leg
+from telephony.leg import Leg
 from telephony.line import LineProfile
 from telephony.sip.dialog import Dialog, DialogKey
 

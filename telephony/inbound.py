@@ -16,8 +16,10 @@ from telephony import guard
 from telephony.actions import Announce, MediaAddresses, Record
 from telephony.arrival import Arrival, hops_left
 from telephony.call import NO_PRACK, Abandoned, Call, Phase
-from telephony.leg import ClientLeg, ServerLeg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import Wire
 from telephony.line import LineProfile, PhoneTarget
+from telephony.serverleg import ServerLeg
 from telephony.sip.causes import ELSEWHERE, NORMAL
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow

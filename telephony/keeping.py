@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from telephony.leg import SDP_TYPE, ClientLeg, Leg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import SDP_TYPE, Leg, Wire
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.message import Request, Response
 from telephony.sip.session_timer import Due

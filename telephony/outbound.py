@@ -14,8 +14,10 @@ from telephony import guard
 from telephony.actions import Bridge, MediaAddresses, PlayRingback
 from telephony.arrival import HOPS, Arrival, hops_left
 from telephony.call import Abandoned, Call, Phase
-from telephony.leg import ClientLeg, Credentials, ServerLeg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import Credentials, Wire
 from telephony.line import LineProfile, PhoneTarget
+from telephony.serverleg import ServerLeg
 from telephony.sip.causes import ELSEWHERE
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow

@@ -14,9 +14,11 @@ from telephony import guard
 from telephony.actions import MediaAddresses, ProbeEnded, SpeakToken
 from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
-from telephony.leg import ClientLeg, Leg, ServerLeg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import Leg, Wire
 from telephony.line import LineProfile
 from telephony.probe_evidence import Manner, OurSide
+from telephony.serverleg import ServerLeg
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response

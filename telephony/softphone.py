@@ -15,7 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from duty.domain.transcripts import Speaker
-from telephony.leg import ALLOW, ClientLeg, Credentials, ServerLeg
+from telephony.clientleg import ClientLeg
+from telephony.leg import ALLOW, Credentials
+from telephony.serverleg import ServerLeg
 from telephony.sip.dialog import dialog_key
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.events import (

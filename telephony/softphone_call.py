@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from telephony.leg import ALLOW, SDP_TYPE, ClientLeg, ServerLeg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import ALLOW, SDP_TYPE, Wire
 from telephony.rtp.g711 import SAMPLE_RATE, Samples
+from telephony.serverleg import ServerLeg
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow
 from telephony.sip.headers import NameAddr

@@ -16,7 +16,8 @@ from duty.domain.transcripts import Speaker
 from telephony import guard
 from telephony.actions import Announce, CheckPin, MediaAddresses, SpotCheckEnded, StopPlaying
 from telephony.call import Call, Phase
-from telephony.leg import ClientLeg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import Wire
 from telephony.line import LineProfile, PhoneTarget
 from telephony.prompts import PIN_AGAIN, PIN_ASKED, PIN_RIGHT, PIN_WRONG
 from telephony.sip.causes import ELSEWHERE

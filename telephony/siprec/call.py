@@ -12,7 +12,8 @@ from telephony import guard
 from telephony.actions import KeepEvidence, MediaAddresses, SetRemote
 from telephony.arrival import Arrival
 from telephony.call import Abandoned, Call, Phase
-from telephony.leg import EXTENSIONS, ClientLeg, Leg, Wire
+from telephony.clientleg import ClientLeg
+from telephony.leg import EXTENSIONS, Leg, Wire
 from telephony.line import LineProfile
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow

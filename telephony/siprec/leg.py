@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from duty.domain.transcripts import Speaker
 from telephony.actions import MediaAddresses
-from telephony.leg import ServerLeg, Wire
+from telephony.leg import Wire
 from telephony.media_policy import MediaPolicy, fresh_keys
+from telephony.serverleg import ServerLeg
 from telephony.sip import sdp
 from telephony.sip.flow import Flow
 from telephony.sip.message import Request, Response

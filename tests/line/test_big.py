@@ -31,7 +31,7 @@ _MORE = 0x2000
 def carrier_like(caller: RawCaller, size: int) -> bytes:
     """An INVITE of about ``size`` bytes, big where those of an IMS are: its path, its charging, its codecs."""
     paths = "".join(
-        f"Record-Route: <sip:term@cscf{hop:02}.ims.mnc000.mcc460.3gppnetwork.org:6060;transport=udp;lr;did={hop:040}>\r\n"
+        f"Record-Route: <sip:term@cscf{hop:02}.ims.mnc000.mcc460.3gppnetwork.org:6060;lr;did={'4' * 40}>\r\n"
         for hop in range(size // 400)
     )
     codecs = "".join(f"a=rtpmap:{number} AMR/8000\r\na=fmtp:{number} mode-set=0,2,4,7\r\n" for number in range(96, 112))

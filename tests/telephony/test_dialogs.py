@@ -7,9 +7,11 @@ from itertools import pairwise
 import pytest
 
 from duty.domain.calls import Outcome
+from telephony.clientleg import ClientLeg
 from telephony.keeping import glare_s
-from telephony.leg import ClientLeg, Leg, ServerLeg
+from telephony.leg import Leg
 from telephony.line import TrunkProfile
+from telephony.serverleg import ServerLeg
 from telephony.sip.digest import parse_authorization
 from telephony.sip.events import RequestReceived
 from telephony.sip.flow import Flow
