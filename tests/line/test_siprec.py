@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -65,14 +66,23 @@ class Recording:
 
 
 def begin(
-    sipp: Sipp, rtp_peer: OpenPeer, service: Service, scenario: str = "recording_client", **values: str | int
+    sipp: Sipp,
+    rtp_peer: OpenPeer,
+    service: Service,
+    scenario: str = "recording_client",
+    *,
+    transport: Literal["udp", "tcp"] = "udp",
+    **values: str | int,
 ) -> Recording:
     caller, officer, stranger = rtp_peer(), rtp_peer(), rtp_peer()
     ports: dict[str, str | int] = {"caller_port": caller.port, "officer_port": officer.port}
     if scenario == "recording_client_transfers":
         ports["stranger_port"] = stranger.port
     client = sipp.start(
-        scenario, remote=service.address, values={"line": LINE.number, "talk_ms": TALK_MS, **ports, **values}
+        scenario,
+        remote=service.address,
+        values={"line": LINE.number, "talk_ms": TALK_MS, **ports, **values},
+        transport=transport,
     )
     answer = client.wait_for_message(_is_answer)
     return Recording(client=client, caller=caller, officer=officer, stranger=stranger, ports=ports_in(answer))
@@ -115,6 +125,37 @@ def test_a_forked_call_is_a_row_and_a_recording_like_any_other(
     assert recording.sent_nothing()
     (kept,) = page.evidence
     assert parse_metadata(kept).participants[0].aor == f"sip:{number}@{HOST}"
+
+
+@pytest.mark.rule("6.1-a")
+def test_both_voices_are_an_answer_and_what_is_told_later_names_the_caller(
+    service: Service, book: Book, sipp: Sipp, rtp_peer: OpenPeer, words: bytes, number: str
+) -> None:
+    recording = begin(sipp, rtp_peer, service, "recording_client_tells_later", caller=number, talk_ms=300)
+    recording.talk(words, words[::-1])
+    result = recording.client.wait().check()
+    assert result.received == ["100", "200", "UPDATE", "200", "200"]
+    asked = next(message for message in result.messages if message.method == "UPDATE")
+    assert asked.header("Content-Type") == "application/rs-metadata-request"
+    page = book.ended(number)
+    assert page.kinds == ["arrived", "answered", "parties", "ended"]
+    assert (page.outcome, page.entries, len(page.evidence)) == ("answered", 1, 1)
+    assert account(words, book.voices(page)[0]).perfect
+    assert account(words[::-1], book.voices(page)[1]).perfect
+    assert recording.sent_nothing()
+
+
+def test_a_client_by_tcp(
+    service: Service, book: Book, sipp: Sipp, rtp_peer: OpenPeer, words: bytes, number: str
+) -> None:
+    """Metadata are long: clients send them by TCP (RFC 3261 18.1.1)."""
+    recording = begin(sipp, rtp_peer, service, caller=number, session=f"{number}-a", transport="tcp")
+    recording.talk(words, words[::-1])
+    result = recording.client.wait().check()
+    assert {message.transport for message in result.messages} == {"TCP"}
+    page = book.ended(number)
+    assert (page.outcome, page.damage) == ("answered", None)
+    assert account(words, book.voices(page)[0]).perfect
 
 
 @pytest.mark.rule("6.1-e")
