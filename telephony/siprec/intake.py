@@ -52,18 +52,30 @@ def client_networks(lines: Iterable[LineProfile]) -> set[Network]:
 
 def take_in(request: Request, dialled: str, lines: Sequence[LineProfile]) -> Intake | None:
     """What the INVITE is about; None where none of ``lines``, those of its sender, takes part in the call: then it is
-    not ours to record. Raises RemoteProtocolError (400)."""
-    raw = metadata_in(request)
-    metadata = parse_metadata(raw) if raw else None
+    not ours to record.
+
+    Raises RemoteProtocolError (400) for metadata that cannot be read, unless the request URI names the line: its call
+    has to be in the book whatever is told of it (requirement 6.1-a).
+    """
+    named = next((line for line in lines if line.number == dialled), None)
+    metadata = _metadata(request, needed=named is None)
     present = metadata.present if metadata is not None else ()
-    taking_part = (line for line in lines if any(map(OwnNumbers.of(line).have, present)))
-    named = (line for line in lines if line.number == dialled)
-    line = next(taking_part, None) or next(named, None)
+    line = next((line for line in lines if any(map(OwnNumbers.of(line).have, present))), named)
     if line is None:
         return None
     nobody = Parties(officer=None, others=(), direction=Direction.INBOUND)
     parties = find_parties(metadata, OwnNumbers.of(line)) if metadata is not None else nobody
     return Intake(line=line, metadata=metadata, parties=parties)
+
+
+def _metadata(request: Request, *, needed: bool) -> Metadata | None:
+    raw = metadata_in(request)
+    try:
+        return parse_metadata(raw) if raw else None
+    except RemoteProtocolError:
+        if needed:
+            raise
+        return None
 
 
 def metadata_in(request: Request) -> bytes:

@@ -217,6 +217,20 @@ def test_what_cannot_be_recorded_is_refused(
     world.check()
 
 
+@pytest.mark.rule("6.1-a")
+def test_a_call_to_the_lines_own_number_is_taken_even_where_what_is_told_cannot_be_read(
+    world: World, client: Peer
+) -> None:
+    broken = document(BOTH).replace("张三".encode(), b"Smith & Sons")
+    session = fork(client, broken, to=DESK)
+    answered(session)
+    assert [action.raw for action in world.actions if isinstance(action, KeepEvidence)] == [broken]
+    assert len(world.sent_to(client, "UPDATE")) == 1, "the metadata are asked for"
+    tell(session, document(BOTH))
+    assert world.kinds() == ["parties", "answered"]
+    world.check()
+
+
 def test_another_extension_that_is_required_is_refused_by_name(world: World, client: Peer) -> None:
     session = fork(client, headers={"Require": "siprec, magic"})
     assert session.final == 420
