@@ -43,6 +43,8 @@ _FILL = bytes(byte & 0x0F ^ 0xD5 for byte in random.Random(1).randbytes(160 - _S
 _END_S = 0.2
 """What is said this shortly before the end may meet a call that is over at one side."""
 _FIRST = 3
+_SEALED_S = 60.0
+"""After the last call, for the recordings that are still being sealed."""
 _FIRST_NUMBER = 13_800_000_000
 FLAT_MIB_PER_HOUR = 8.0
 
@@ -119,7 +121,7 @@ class Soak:
                 running.add(task)
                 task.add_done_callback(running.discard)
             await asyncio.sleep(gap)
-        await asyncio.gather(*running)
+        await asyncio.gather(*running)  # before the last look: the watcher waits for the recordings of these too
         await watching
         singing.cancel()
         self._choir.close()
@@ -150,44 +152,47 @@ class Soak:
         self._over.append(story)
 
     async def _watch(self, begin: float) -> None:
+        waiting: list[Story] = []
         for number in range(1, int(self.minutes * 60 / self.every_s) + 1):
             await asyncio.sleep(max(0.0, begin + number * self.every_s - time.monotonic()))
             over, self._over = self._over, []
-            ended_at = time.monotonic()
+            began_at = time.monotonic()
             sample = await asyncio.to_thread(watch, self.service, self.book, number * self.every_s / 60)
-            await asyncio.sleep(3.0)  # the last of them are sealed
-            await asyncio.to_thread(self._account, over)
-            for story in over:
-                del self._stories[story.plan.number]
+            waiting = await asyncio.to_thread(self._account, waiting + over)
             self.samples.append(sample)
-            looked_s = time.monotonic() - ended_at - 3.0
-            print(json.dumps(asdict(sample) | asdict(self.totals) | {"looked_s": round(looked_s, 2)}), flush=True)
+            looked_s = round(time.monotonic() - began_at, 2)
+            print(json.dumps(asdict(sample) | asdict(self.totals) | {"looked_s": looked_s}), flush=True)
+        await asyncio.sleep(_SEALED_S)
+        left = await asyncio.to_thread(self._account, waiting + self._over)
+        self.totals.not_sealed = len(left)
 
-    def _account(self, over: list[Story]) -> None:
-        """What of these calls was passed on, and what is in their files."""
+    def _account(self, over: list[Story]) -> list[Story]:
+        """What of these calls was passed on, and what is in their files; those that are not sealed yet."""
         files = _files(self.book, [story.call_id for story in over])
         for story in over:
+            self._stories.pop(story.plan.number, None)
+            directory = files.get(story.call_id)
+            if directory is None and story.answered_at is not None:
+                continue
             self.totals.calls += 1
-            if story.answered_at is None or story.hung_up_at is None:
+            if directory is None or story.answered_at is None or story.hung_up_at is None:
                 self.totals.unanswered += 1
                 continue
-            directory = files.get(story.call_id)
-            self.totals.not_sealed += directory is None
             for side, other in ((story.caller, story.officer), (story.officer, story.caller)):
                 assert isinstance(side, StampedVoice)
                 assert isinstance(other, StampedVoice)
                 said = range(_FIRST, sum(at < story.hung_up_at - _END_S for at in side.said_at))
                 self.totals.said += len(said)
-                self.totals.lost_relay += sum(number not in other.numbers for number in said)
-                if directory is not None:
-                    kept = _numbers(directory / f"{side.owner.split(':')[1]}.alaw", side)
-                    self.totals.lost_file += sum(number not in kept for number in said)
+                self.totals.lost_relay += len(set(said) - other.numbers)
+                kept = _numbers(directory / f"{side.owner.split(':')[1]}.alaw", side)
+                self.totals.lost_file += len(set(said) - kept)
             time.sleep(0.005)  # the voices go on meanwhile
+        return [story for story in over if story.answered_at is not None and story.call_id not in files]
 
 
 def _numbers(path: Path, voice: StampedVoice) -> set[int]:
     """Of the frames of ``voice`` in the raw channel."""
-    raw = path.read_bytes()
+    raw = path.read_bytes() if path.exists() else b""
     at = raw.find(voice.frame(_FIRST)[: _STAMP.size])
     if at < 0:
         return set()
