@@ -201,8 +201,8 @@ class InboundCall(Call):
             return
         try:
             leg.take_answer(response)
-        except RemoteProtocolError as error:
-            self._unusable(leg, error.status, now)
+        except RemoteProtocolError:
+            self._unusable(leg, 488, now)
             return
         moved = self.moved(leg)
         if moved is not None:
