@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -140,6 +140,7 @@ class SipSettings(_Section):
     digest_algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = Field(min_length=1)
     session_seconds: int = Field(ge=90, le=86_400)
     allowed_networks: tuple[Network, ...]
+    nameservers: tuple[str, ...]
     rtp_first_port: int = Field(ge=1024, le=65535)
     rtp_last_port: int = Field(ge=1024, le=65535)
     listen: tuple[ListenSettings, ...]
@@ -147,6 +148,7 @@ class SipSettings(_Section):
 
     @model_validator(mode="after")
     def _addresses_agree(self) -> SipSettings:
+        _ = self.nameserver_addresses
         _once("listen", [f"{each.transport} {each.host} {each.port}" for each in self.listen])
         if self.tls.certificate is None and any(each.transport == "TLS" for each in self.listen):
             raise ValueError("listening by TLS needs certificate and key in [sip.tls]")
@@ -157,6 +159,11 @@ class SipSettings(_Section):
         if self.rtp_last_port - self.rtp_first_port < 3:
             raise ValueError("rtp_first_port to rtp_last_port must hold the two pairs of ports of one call")
         return self
+
+    @property
+    def nameserver_addresses(self) -> tuple[tuple[str, int], ...]:
+        """The name servers to ask, each with its port."""
+        return tuple(map(_with_port, self.nameservers))
 
     @property
     def contact_host(self) -> str:
@@ -375,6 +382,17 @@ def _refuse_unknown_variables() -> None:
         section, nested, _ = name.upper().removeprefix(_PREFIX).partition(_NESTED)
         if name.upper().startswith(_PREFIX) and nested and section.lower() not in Settings.model_fields:
             raise ValueError(f"{name}: there is no section {section.lower()}")
+
+
+def _with_port(text: str) -> tuple[str, int]:
+    """``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1`` or ``[2001:db8::1]:5353``; port 53 where none is named."""
+    host, port = text.strip("[]"), "53"
+    if text.count(":") == 1 or "]:" in text:
+        host, _, port = text.rpartition(":")
+    try:
+        return str(ip_address(host.strip("[]"))), int(port)
+    except ValueError:
+        raise ValueError(f"no address of a name server: {text}") from None
 
 
 def _once(what: str, names: list[str]) -> None:

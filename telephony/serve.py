@@ -10,8 +10,7 @@ import secrets as chance
 import signal
 import socket
 import tomllib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -42,23 +41,24 @@ from telephony.endpoint import Endpoint, facts_of
 from telephony.exceptionwatch import watch
 from telephony.line import LineProfile, SiprecProfile, TrunkProfile
 from telephony.linecheck import CheckRules, CheckRunner, ProbeRoute
-from telephony.listening import certificates, listens, own_address, route_to
+from telephony.listening import certificates, listens, own_address
 from telephony.livefeed import LiveFeed
 from telephony.livewatch import LiveWatch
 from telephony.media import MediaPlane
 from telephony.media_policy import MediaPolicy
+from telephony.names import Names
 from telephony.probe_evidence import Manner
 from telephony.prompts import NO_ANSWER, SHIPPED, prompt_file, shipped_prompt
 from telephony.rtp.g711 import Samples
 from telephony.sealing import SealedRecording
 from telephony.sip.authentication import Account
 from telephony.sip.digest import ALGORITHMS, ha1
-from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.sdp import G722, PCMA, PCMU
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.spool import Spool
 from telephony.switchboard import Switchboard
-from telephony.trunk_target import TrunkRoute
+from telephony.trunkroutes import LineRoutes, Locator
+from telephony.trunkroutes import watch as watch_trunk
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,9 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     book.replay_now()
     tidied = tidy()
     book.start()
-    endpoint = _endpoint(settings, secrets, book)
+    locator = Locator(settings.sip, Names(settings.sip.nameserver_addresses))
+    trunks = [LineRoutes(line, locator) for line in settings.lines if line.trunk is not None]
+    endpoint = _endpoint(settings, secrets, book, trunks)
     bindings = [binding for kept in lines.bindings().values() for binding in kept] if tidied else []
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -122,6 +124,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
         loop.create_task(watch(ForwardExceptions(store, utc_now).approved, endpoint.allow)),
         loop.create_task(disk.run()),
         loop.create_task(live.run()),
+        *(loop.create_task(watch_trunk(line, endpoint.trunks_located)) for line in trunks if line.open),
     ]
     if not tidied:
         chores.append(loop.create_task(_tidy_later(tidy)))
@@ -159,7 +162,7 @@ async def _tidy_later(tidy: Callable[[], bool]) -> None:
         tidied = await asyncio.to_thread(tidy)
 
 
-def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoint:
+def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper, trunks: Sequence[LineRoutes]) -> Endpoint:
     root = settings.data.recordings
     root.mkdir(parents=True, exist_ok=True)
 
@@ -174,11 +177,10 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         live=LiveFeed(settings.data.live_socket, clock=asyncio.get_running_loop().time),
         on_late_seal=late,
     )
-    trunks = _trunks(settings)
     switchboard = Switchboard(
         lines=[profile(line, number_plan(settings.numbers)) for line in settings.lines],
         accounts=_accounts(settings, secrets),
-        trunks=trunks,
+        trunks={line.number: line.routes for line in trunks},
         realm=settings.sip.realm,
         secret=bytes.fromhex(secrets.sip_secret),
         token=lambda: chance.token_hex(16),
@@ -197,8 +199,8 @@ def _endpoint(settings: Settings, secrets: Secrets, book: Bookkeeper) -> Endpoin
         listen=listens(settings.sip),
         tls=certificates(settings.sip),
     )
-    for routes in trunks.values():
-        endpoint.name_peers(routes)
+    for line in trunks:
+        endpoint.name_peers(line.routes)
     return endpoint
 
 
@@ -305,20 +307,6 @@ def _accounts(settings: Settings, secrets: Secrets) -> dict[str, Account]:
             }
             accounts[phone.extension] = Account(user=phone.extension, ha1=hashes, networks=phone.networks)
     return accounts
-
-
-def _trunks(settings: Settings) -> dict[str, list[TrunkRoute]]:
-    """The PBXs of each line, resolved. A name that does not resolve leaves the line without a way out, and says so."""
-    routes: dict[str, list[TrunkRoute]] = {}
-    for line in settings.lines:
-        for priority, registrar in enumerate(line.trunk.registrar if line.trunk is not None else ()):
-            try:
-                route = route_to(registrar, settings.sip)
-            except (RemoteProtocolError, OSError) as error:
-                _log.error("the trunk of line %s cannot be used: %s", line.number, error)
-            else:
-                routes.setdefault(line.number, []).append(replace(route, priority=priority))
-    return routes
 
 
 def _prompts(settings: Settings) -> dict[str, Samples]:
