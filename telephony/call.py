@@ -37,8 +37,8 @@ from telephony.sip.flow import Flow
 from telephony.sip.inspection import inspect
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.multipart import session_description
-from telephony.sip.sdp import AudioTarget
-from telephony.sip.session_description import parse_sdp
+from telephony.sip.sdp import AudioTarget, asks_fax
+from telephony.sip.session_description import SessionDescription, parse_sdp
 from telephony.sip.session_timer import refused_interval
 
 
@@ -109,6 +109,7 @@ class Call:
         self.cause = causes.UNKNOWN
         self._cancel_reason = ""
         self.is_excepted: Callable[[guard.Attempt], bool] = lambda _attempt: False
+        self._faxes: list[Leg] = []
         self._let_through: set[guard.Attempt] = set()
         self._away: set[Speaker] = set()
         self._wire = wire
@@ -429,7 +430,9 @@ class Call:
             return
         before = leg.target
         try:
-            body = leg.answer_body(parse_sdp(session_description(request)))
+            offer = parse_sdp(session_description(request))
+            self.note_fax(leg, offer)
+            body = leg.answer_body(offer)
         except RemoteProtocolError as error:
             told = warning(error.status, error.reason)
             self._answer(transaction_id, request, error.status, error.reason, extra=told)
@@ -440,6 +443,13 @@ class Call:
         leg.awaits_answer = leg.awaits_answer and not invites
         self._heard_anew(leg, before)
         self._agree(leg, transaction_id, request, body)
+
+    def note_fax(self, leg: Leg, offer: SessionDescription | None) -> None:
+        """A wish for T.38 tells a fax, and is not granted: over the audio both machines go on, and the recording has
+        what they sent (requirement 5-a)."""
+        if offer is not None and asks_fax(offer) and leg not in self._faxes:
+            self._faxes.append(leg)
+            self.record(CallEventKind.FAX_DETECTED, by=leg.speaker.value, how="t38")
 
     def _agree(self, leg: Leg, transaction_id: str, request: Request, body: bytes) -> None:
         """200, by which the session is refreshed."""

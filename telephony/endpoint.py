@@ -312,7 +312,7 @@ class Endpoint:
                 self._note(call_id, CallEventKind.MEDIA_LOST, by=speaker.value, seconds=round(seconds, 1))
 
         def tone(speaker: Speaker, name: str) -> None:
-            self._note(call_id, CallEventKind.FAX_DETECTED, by=speaker.value, tone=name)
+            self._note(call_id, CallEventKind.FAX_DETECTED, by=speaker.value, how=name)
 
         def voice(speaker: Speaker) -> None:
             self._switchboard.voice_heard(call_id, speaker, instant())
@@ -529,9 +529,11 @@ def _qualities(call_id: str, session: MediaSession) -> list[LegQuality]:
             round_trip_ms=None if side["round_trip_ms"] is None else float(side["round_trip_ms"]),
             strays=int(side["strays"] or 0),
             one_way=bool(side["one_way"]),
+            encryption=str(side["encryption"]),
+            undeciphered=int(side["undeciphered"] or 0),
         )
         for speaker, side in session.summary().items()
-        if side["packets"] or side["sent"] or side["strays"]
+        if side["packets"] or side["sent"] or side["strays"] or side["undeciphered"]
     ]
 
 

@@ -48,7 +48,7 @@ REJECTED = Ending(status=603, outcome=Outcome.REJECTED, prompt=None)
 REDIRECTED = Ending(status=480, outcome=Outcome.REJECTED, prompt="no_answer")
 
 _BUSY = frozenset({486, 600})
-_GONE = frozenset({404, 408, 410, 430, 480, 488, 500, 502, 503, 504, 606})
+_GONE = frozenset({404, 408, 410, 430, 480, 500, 502, 503, 504})
 
 
 class InboundCall(Call):
@@ -107,6 +107,7 @@ class InboundCall(Call):
         try:
             self.caller_leg.read_offer()
         except RemoteProtocolError as error:
+            self.note_fax(self.caller_leg, self.caller_leg.offer)
             self.caller_leg.refuse(self._wire, error.status, error.reason)
             self.finish(Outcome.FAILED, reason=f"offer_refused: {error.reason}")
             return
@@ -170,8 +171,8 @@ class InboundCall(Call):
 
     def _not_offered(self, leg: ClientLeg, now: float) -> None:
         """A phone that may be offered nothing, as its audio must be encrypted and its keys would go in clear."""
-        leg.status, leg.ended = 488, True
-        self._declined(leg, 488, now)
+        leg.status, leg.ended = 503, True
+        self._declined(leg, 503, now)
 
     def leg_responded(self, leg: ClientLeg, response: Response, flow: Flow, now: float) -> None:
         """A desk phone rings, answers, or declines."""

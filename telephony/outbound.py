@@ -267,6 +267,7 @@ class OutboundCall(DiallingCall):
         try:
             self.desk_leg.read_offer()
         except RemoteProtocolError as error:
+            self.note_fax(self.desk_leg, self.desk_leg.offer)
             self.far_refused(error.status, f"offer_refused: {error.reason}")
             return
         if self._forbidden(self.moved(self.desk_leg)):

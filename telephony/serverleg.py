@@ -52,6 +52,11 @@ class ServerLeg(Leg):
         elif not self.may_offer:
             raise RemoteProtocolError(488, self.security.hindrance)
 
+    @property
+    def offer(self) -> SessionDescription | None:
+        """What the peer's INVITE offered, as far as it was read."""
+        return self._offer
+
     def follow(self, other: Leg) -> bool:
         """Take the codec of the ``other`` side where the peer offered it, so that nothing need be transcoded; whether
         that changed anything. An answer that was sent already stands."""

@@ -33,7 +33,7 @@ PIN_LIMIT_S = 20.0
 """For each try, from the end of the prompt."""
 PROMPT_LIMIT_S = 30.0
 _BUSY = frozenset({486, 600})
-_GONE = frozenset({404, 408, 410, 430, 480, 488, 500, 502, 503, 504, 606})
+_GONE = frozenset({404, 408, 410, 430, 480, 500, 502, 503, 504})
 
 
 class _Step(StrEnum):
@@ -109,8 +109,8 @@ class SpotCheckCall(Call):
             self.record(CallEventKind.LEG_STARTED, extension=phone.extension)
         for leg in self._desks:
             if not leg.start(self._wire):
-                leg.status, leg.ended = 488, True
-                self._declined(leg, 488, now)
+                leg.status, leg.ended = 503, True
+                self._declined(leg, 503, now)
 
     # The phones
 

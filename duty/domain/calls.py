@@ -153,7 +153,8 @@ class CallHappening:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegQuality:
     """What the media of one side were like: packet counts, interarrival jitter and round trip in ms (RFC 3550 6.4),
-    ``one_way`` where this side sent nothing while the other did, ``strays`` packets from foreign addresses."""
+    ``one_way`` where this side sent nothing while the other did, ``strays`` packets from foreign addresses.
+    ``encryption`` is the suite that sealed them (RFC 4568), "" for none, ``undeciphered`` what was not sealed by it."""
 
     call_id: str
     speaker: str
@@ -164,6 +165,8 @@ class LegQuality:
     round_trip_ms: float | None
     strays: int
     one_way: bool
+    encryption: str = ""
+    undeciphered: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

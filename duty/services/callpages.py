@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, Update, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import (
@@ -73,6 +73,7 @@ class Page:
     ended_at: datetime | None = None
     end_reason: str = ""
     recording: str | None = "open"
+    fax: bool = False
 
 
 def _table(mapped: type[Base]) -> Table:
@@ -85,8 +86,13 @@ _CALLS, _CALL_EVENTS, _LEGS, _RECORDINGS = map(_table, (CallRow, CallEventRow, C
 _ENTRIES, _PENDING, _CONTACTS = map(_table, (EntryRow, PendingRow, ContactRow))
 _FIXED = ("id", "unit_id", "direction", "purpose", "caller_number", "callee_number", "contact_id", "command_id")
 _CHANGING = ("state", "ringing_at", "answered_at", "answered_by", "outcome", "ended_at", "end_reason")
+_IS_FAX = exists().where(_CALL_EVENTS.c.call_id == _CALLS.c.id, _CALL_EVENTS.c.kind == CallEventKind.FAX_DETECTED.value)
 _READ = (
-    select(*(_CALLS.c[name] for name in (*_FIXED, "arrived_at", *_CHANGING)), _RECORDINGS.c.state.label("recording"))
+    select(
+        *(_CALLS.c[name] for name in (*_FIXED, "arrived_at", *_CHANGING)),
+        _RECORDINGS.c.state.label("recording"),
+        _IS_FAX.label("fax"),
+    )
     .join_from(_CALLS, _RECORDINGS, _RECORDINGS.c.call_id == _CALLS.c.id, isouter=True)
     .where(_CALLS.c.id.in_(bindparam("ids", expanding=True)))
     .with_for_update(of=_CALLS)
@@ -186,6 +192,8 @@ class CallPages:
             self._start_entry(page)
         if happening.kind is CallEventKind.ENDED:
             self._ended(page, happening)
+        if happening.kind is CallEventKind.FAX_DETECTED:
+            self._call_it_fax(page, happening.at)
         if happening.kind is CallEventKind.PARTIES:
             self._name_other_side(page, happening)
         if happening.kind is CallEventKind.FORWARD_MARKED:
@@ -378,11 +386,24 @@ class CallPages:
             "state": "draft",
             "created_at": created_at,
             "caller_phone": page.caller_number if page.direction == "inbound" else page.callee_number,
-            "category": Category.ROUTINE.value,
+            "category": (Category.FAX if page.fax else Category.ROUTINE).value,
             **self._caller(page.contact_id),
         }
         event = self._tell(page, EventKind.ENTRY_CHANGED, at=created_at)
         self._entries.append((values, event))
+
+    def _call_it_fax(self, page: Page, at: datetime) -> None:
+        """The entry of a call in which a fax was recognised says so, unless an officer has written in it."""
+        known, page.fax = page.fax, True
+        if known or page.answered_at is None:
+            return
+        fits = (_ENTRIES.c.call_id == page.id) & (_ENTRIES.c.category == Category.ROUTINE.value) & ~_ENTRIES.c.touched
+        change = update(_ENTRIES).where(fits).values(category=Category.FAX.value, version=_ENTRIES.c.version + 1)
+        event = self._tell(page, EventKind.ENTRY_CHANGED, at=at)
+        self._afterwards.append(lambda: event.update(entry_id=self._changed_entry(change)))
+
+    def _changed_entry(self, change: Update) -> int | None:
+        return self._session.scalars(change.returning(_ENTRIES.c.id)).first()
 
     def _caller(self, contact_id: int | None) -> dict[str, str]:
         """What the directory knows of the caller."""

@@ -227,6 +227,8 @@ class CallLegRow(Base):
     round_trip_ms: Mapped[float | None]
     strays: Mapped[int]
     one_way: Mapped[bool]
+    encryption: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    undeciphered: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class LineCheckRow(Base):

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import StatementError
 
 from duty.domain.calls import CallEventKind, CallHappening, CallState, Direction, NewCall, Outcome, next_state
 from duty.domain.errors import BrokenState, Forbidden, NotFound
 from duty.domain.happenings import EventKind
 from duty.domain.rights import Role
+from duty.services.callpages import CallPages
 from duty.services.directory import NewContact
 from duty.store.database import Store
 from duty.store.tables import CallEventRow, CallRow, EntryRow, EvidenceRow, PendingRow, RecordingRow
@@ -259,3 +260,31 @@ def test_an_instant_without_a_zone_is_never_kept(room: Room) -> None:
     with pytest.raises(StatementError):
         room.book.record(naive)
     assert room.review.dossier(room.person(), call_id).call.state == "arrived"
+
+
+@pytest.mark.rule("5-a")
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("order", [("answered", "fax_detected"), ("fax_detected", "answered")])
+def test_the_entry_of_a_fax_says_so(room: Room, order: tuple[str, str], together: bool) -> None:
+    call_id = room.arrive()
+    steps = [CallHappening(call_id=call_id, kind=CallEventKind(kind), at=room.clock()) for kind in order]
+    if together:
+        with room.store.writing() as session:
+            pages = CallPages(session, room.plan)
+            for step in steps:
+                pages.happened(step)
+            pages.write()
+    else:
+        for step in steps:
+            room.book.record(step)
+    assert room.entry_of(call_id).category == "fax"
+
+
+@pytest.mark.rule("5-a")
+def test_what_an_officer_wrote_is_not_made_a_fax(room: Room) -> None:
+    call_id = room.answered_call("037122595001")
+    with room.store.writing() as session:
+        session.execute(update(EntryRow).where(EntryRow.call_id == call_id).values(touched=True))
+    for _ in range(2):
+        room.happen(call_id, CallEventKind.FAX_DETECTED, by="caller", how="cng")
+    assert room.entry_of(call_id).category == "routine"
