@@ -19,6 +19,7 @@ from duty.services.callpages import CallPages
 from duty.services.commands import Commands
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
+from duty.services.spoolmarks import SpoolMarks
 from telephony.batchstore import BatchStore
 
 
@@ -168,19 +169,27 @@ class BookWriter:
         self._store = store
         self._clock, self._calls, self._lines, self._commands = clock, calls, lines, commands
         self._checks, self._alarms = checks, alarms
+        self._marks = SpoolMarks(store)
 
-    def write_all(self, works: Sequence[BookWork]) -> None:
-        """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises."""
+    def write_all(self, works: Sequence[BookWork], *, mark: tuple[str, int] | None = None) -> None:
+        """Do ``works`` in order as one transaction; all are on disk when this returns, none when it raises. ``mark``
+        says how far into which spool that is, for ``taken``."""
         with self._store.together(), self._calls.pages() as pages:
             pages.expect(work.call_id for work in works if isinstance(work, _OF_A_CALL))
             for work in works:
                 if not self._turn(pages, work):
                     pages.write()
                     self._do(work)
+            if mark is not None and mark[0]:
+                self._marks.move(*mark)
 
-    def write(self, work: BookWork) -> None:
+    def write(self, work: BookWork, *, mark: tuple[str, int] | None = None) -> None:
         """Do ``work`` as one transaction; it is on disk when this returns."""
-        self.write_all([work])
+        self.write_all([work], mark=mark)
+
+    def taken(self, spool: str) -> int:
+        """The position in ``spool`` before which everything is in the book."""
+        return self._marks.position(spool)
 
     def _turn(self, pages: CallPages, work: BookWork) -> bool:
         """Do what every call brings, on its page; False for anything else."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ from telephony.actions import (
     SpotCheckEnded,
     StopPlaying,
 )
-from telephony.bookkeeper import Bookkeeper
+from telephony.bookkeeper import Bookkeeper, Receipt
 from telephony.bookwork import (
     WriteAttack,
     WriteCall,
@@ -262,7 +261,7 @@ class Endpoint:
 
     def _open_call(self, action: OpenCall) -> None:
         now = datetime.now(UTC)
-        written = self._book.write(
+        receipt = self._book.write_ahead(
             WriteCall(
                 new=NewCall(
                     call_id=action.call_id,
@@ -281,15 +280,18 @@ class Endpoint:
                 command_id=action.command_id,
             )
         )
-        self._spawn(self._opened(action, now, written))
+        self._spawn(self._opened(action, now, receipt))
 
-    async def _opened(self, action: OpenCall, now: datetime, written: Future[None]) -> None:
-        await asyncio.wrap_future(written)
+    async def _opened(self, action: OpenCall, now: datetime, receipt: Receipt) -> None:
+        """Once the call's line outlives this process, the phones may ring; once it outlives a power cut, the caller is
+        answered."""
+        await asyncio.wrap_future(receipt.written)
         try:
             session = self._media.open(action.call_id, started_at=now)
         except (MediaError, OSError) as error:
             _log.error("no media for call %s: %s", action.call_id, error)
-            self._book.write(WriteNoRecording(call_id=action.call_id))
+            self._book.note(WriteNoRecording(call_id=action.call_id))
+            await asyncio.wrap_future(receipt.kept)
             self._switchboard.call_not_opened(action.call_id, f"no_media: {error}", instant())
             self._flush()
             return
@@ -300,8 +302,13 @@ class Endpoint:
             self._attend(action.call_id, session)
         self._sessions[action.call_id] = session
         addresses = MediaAddresses(caller=session.address(Speaker.CALLER), officer=session.address(Speaker.OFFICER))
-        self._switchboard.call_opened(action.call_id, addresses, instant())
+        kept = receipt.kept.done()
+        self._switchboard.call_opened(action.call_id, addresses, instant(), kept=kept)
         self._flush()
+        if not kept:
+            await asyncio.wrap_future(receipt.kept)
+            self._switchboard.call_kept(action.call_id, instant())
+            self._flush()
 
     def _listen(self, call_id: str, session: MediaSession) -> None:
         def digit(speaker: Speaker, digit: str, duration_ms: int) -> None:
@@ -332,10 +339,10 @@ class Endpoint:
         session.on_dtmf, session.redact_dtmf = key, True
 
     def _note(self, call_id: str, kind: CallEventKind, **data: str | int | float) -> None:
-        self._book.write(CallHappening(call_id=call_id, kind=kind, at=datetime.now(UTC), data=dict(data)))
+        self._book.note(CallHappening(call_id=call_id, kind=kind, at=datetime.now(UTC), data=dict(data)))
 
     def _record(self, action: Record) -> None:
-        self._book.write(
+        self._book.note(
             CallHappening(
                 call_id=action.call_id,
                 kind=action.kind,
@@ -346,7 +353,7 @@ class Endpoint:
         )
 
     def _report_forward(self, action: ReportForward) -> None:
-        self._book.write(
+        self._book.note(
             WriteForward(
                 call_id=action.call_id,
                 line_number=action.line_number,
@@ -359,7 +366,7 @@ class Endpoint:
         )
 
     def _keep_evidence(self, action: KeepEvidence) -> None:
-        self._book.write(
+        self._book.note(
             WriteEvidence(call_id=action.call_id, source=action.source, raw_hex=action.raw.hex(), at=datetime.now(UTC))
         )
 
@@ -465,14 +472,14 @@ class Endpoint:
             return
         if session is not None:
             for quality in _qualities(call_id, session):
-                self._book.write(quality)
+                self._book.note(quality)
         if sealed is None:
-            self._book.write(WriteNoRecording(call_id=call_id))
+            self._book.note(WriteNoRecording(call_id=call_id))
         else:
-            self._book.write(facts_of(sealed, self._root))
+            self._book.note(facts_of(sealed, self._root))
 
     def _report_component(self, action: ReportComponent) -> None:
-        self._book.write(
+        self._book.note(
             WriteComponent(
                 line_number=action.line_number,
                 kind=action.kind,
@@ -484,14 +491,14 @@ class Endpoint:
         )
 
     def _report_trunks(self, action: ReportTrunks) -> None:
-        self._book.write(WriteTrunks(line_number=action.line_number, names=list(action.names)))
+        self._book.note(WriteTrunks(line_number=action.line_number, names=list(action.names)))
 
     def _report_attack(self, action: ReportAttack) -> None:
         _log.warning("%s is not answered for %d s", action.source, action.seconds)
-        self._book.write(WriteAttack(source=action.source, failures=action.failures, seconds=action.seconds))
+        self._book.note(WriteAttack(source=action.source, failures=action.failures, seconds=action.seconds))
 
     def _finish_command(self, action: FinishCommand) -> None:
-        self._book.write(WriteCommandEnd(command_id=action.command_id, result=action.result))
+        self._book.note(WriteCommandEnd(command_id=action.command_id, result=action.result))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -116,6 +116,7 @@ class Switchboard:
             room=self._room, checks=self._checks, wire=self._wire, phones=self._phones, trunks=self._trunks
         )
         self._recorded = RecordedCalls(lines=lines, index=self.calls, room=self._room, wire=self._wire)
+        self._unkept: dict[str, str] = {}
         self._closing = False
         self._now = Instant(monotonic=0.0, unix=0.0)
 
@@ -163,11 +164,23 @@ class Switchboard:
         self._trunks.locate(line_number, routes, now.monotonic)
         self._pump()
 
-    def call_opened(self, call_id: str, addresses: MediaAddresses, now: Instant) -> None:
-        """The edge has written the call and opened its media."""
+    def call_opened(self, call_id: str, addresses: MediaAddresses, now: Instant, *, kept: bool = True) -> None:
+        """The edge has written the call and opened its media. Where the line of the book is not yet ``kept``, that is
+        safe from a power cut, the phones ring, and whoever dialled is answered only after ``call_kept``."""
         self._at(now)
+        call = self.calls.get(call_id)
+        if not kept and call is not None and call.transaction_id:
+            self._unkept[call_id] = call.transaction_id
+            self.layer.hold(call.transaction_id)
         self._room.opened(call_id, addresses)
         self._pump()
+
+    def call_kept(self, call_id: str, now: Instant) -> None:
+        """The line of the book that an unkept call was opened with is on disk."""
+        self._at(now)
+        transaction_id = self._unkept.pop(call_id, None)
+        if transaction_id is not None:
+            self.layer.release(transaction_id)
 
     def call_not_opened(self, call_id: str, reason: str, now: Instant) -> None:
         """The edge could not open the call's media: refuse it; the book says why."""

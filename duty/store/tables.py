@@ -560,6 +560,14 @@ class CommandRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class SpoolMarkRow(Base):
+    """How far into telephony's spool the book has come."""
+
+    __tablename__ = "spool_marks"
+    spool: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
 class EventRow(Base):
     """The outbox; only ever added, read by id."""
 

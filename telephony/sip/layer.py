@@ -164,6 +164,19 @@ class TransactionLayer:
         elif isinstance(transaction, Server):
             self._respond(transaction, response, now)
 
+    def hold(self, transaction_id: str) -> None:
+        """Send no response to a received request until ``release``; what is answered meanwhile waits in its order."""
+        transaction = self._live.get(transaction_id, "s")
+        if isinstance(transaction, Server) and transaction.held is None:
+            transaction.held = []
+
+    def release(self, transaction_id: str) -> None:
+        """Send what ``hold`` kept back, and what is to come at once."""
+        transaction = self._live.get(transaction_id, "s")
+        if isinstance(transaction, Server) and transaction.held is not None:
+            self._packets += [(packet, transaction.flow) for packet in transaction.held]
+            transaction.held = None
+
     def cancel(self, client_transaction_id: str, now: float, *, reason: str = "") -> None:
         """Cancel an INVITE of ours; the CANCEL waits for the first provisional (RFC 3261 9.1) and carries ``reason``.
 
@@ -393,8 +406,7 @@ class TransactionLayer:
         for action in actions:
             match action:
                 case Action.SEND:
-                    if transaction.packet is not None:
-                        self._packets.append((transaction.packet, transaction.flow))
+                    self._send(transaction)
                 case Action.SEND_CANCEL if isinstance(transaction, Client):
                     cancel = cancel_request(transaction.request, transaction.reason)
                     self._start_client(cancel, transaction.flow, now, own=True)
@@ -409,6 +421,15 @@ class TransactionLayer:
                     self._report(transaction, FailureCause.TRANSPORT)
                 case _:
                     raise LocalProtocolError(f"{transaction.machine.kind} cannot {action} here")
+
+    def _send(self, transaction: Transaction) -> None:
+        packet, held = transaction.packet, transaction.held if isinstance(transaction, Server) else None
+        if packet is None:
+            return
+        if held is None:
+            self._packets.append((packet, transaction.flow))
+        elif packet not in held[-1:]:  # a retransmission waits once
+            held.append(packet)
 
     def _report(self, transaction: Transaction, cause: FailureCause) -> None:
         self._tell(transaction, TransactionFailed(transaction_id=transaction.id, cause=cause))

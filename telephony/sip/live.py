@@ -40,7 +40,7 @@ class Client:
 @dataclass(slots=True, kw_only=True, eq=False)
 class Server:
     """A request we received. ``packet`` is the last response; ``own`` ones are answered by the layer
-    itself."""
+    itself. ``held`` are the responses that wait for leave to be sent, None where there is leave."""
 
     id: str
     machine: Machine
@@ -53,6 +53,7 @@ class Server:
     taken: bool = False  # whether a provisional response was sent: somebody had taken it up
     ack_key: AckKey | None = None
     cancel_reasons: tuple[str, ...] = ()
+    held: list[bytes] | None = None
 
 
 Transaction = Client | Server

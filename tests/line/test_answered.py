@@ -84,9 +84,12 @@ def test_the_call_is_in_the_book_before_it_is_answered(
         values={"line": DESK, "caller": number, "talk_ms": 100},
     )
     caller.wait_for_message(lambda message: message.status == 100)
-    page = book.call(number)
-    assert page is not None
-    assert page.state in ("arrived", "ringing")
+    spool = service.data / "spool" / "book.spool"
+    line = (
+        spool.read_bytes() if spool.exists() else b""
+    )  # before the book is asked: a line leaves only when it is there
+    assert number.encode() in line or book.call(number) is not None
+    page = book.wait(number, lambda page: page.state in ("arrived", "ringing"), timeout_s=1.0)
     assert page.outcome is None
     caller.wait().check()
     assert book.ended(number).outcome == "answered"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,10 @@ class Desk:
         path = self.path / "spool" / name
         return path.read_bytes() if path.exists() else b""
 
+    def spooled(self) -> bytes:
+        """The lines of the spool behind its name."""
+        return self.file("book.spool").partition(b"\n")[2]
+
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
@@ -158,8 +163,8 @@ def test_done_means_on_disk_and_order_is_kept(desk: Desk) -> None:
     for position, future in enumerate(futures):
         future.result(timeout=10)
         if position % 40 == 0:
-            assert len(desk.book()) > position
-    assert desk.book() == expected(*range(1, 60))
+            assert len(desk.book()) + desk.spooled().count(b"\n") > position
+    eventually(lambda: desk.book() == expected(*range(1, 60)))
     keeper.close()
 
 
@@ -176,8 +181,8 @@ def test_what_queues_shares_a_transaction(desk: Desk) -> None:
     keeper.start()
     for future in futures:
         future.result(timeout=10)
+    eventually(lambda: desk.book() == expected(*range(1, 33)))
     assert commits <= len(futures) // 16
-    assert desk.book() == expected(*range(1, 33))
     keeper.close()
 
 
@@ -185,16 +190,18 @@ def test_an_outage_delays_and_loses_nothing(desk: Desk) -> None:
     keeper = desk.keeper()
     keeper.start()
     kept_by(keeper, whole_call(1))
+    eventually(lambda: desk.file("book.spool") == b"")
     desk.take_away()
     kept_by(keeper, whole_call(2))
     kept_by(keeper, whole_call(3))
+    eventually(lambda: desk.troubles == [True])
     assert desk.book() == expected(1)
-    assert desk.file("book.spool").count(b"\n") == 8
+    assert desk.spooled().count(b"\n") == 8
     desk.give_back()
     eventually(lambda: desk.book() == expected(1, 2, 3))
     kept_by(keeper, whole_call(4))
-    assert desk.book() == expected(1, 2, 3, 4)
-    assert (desk.troubles, desk.file("book.spool")) == ([True, False], b"")
+    eventually(lambda: desk.book() == expected(1, 2, 3, 4))
+    eventually(lambda: (desk.troubles, desk.file("book.spool")) == ([True, False], b""))
     keeper.close()
 
 
@@ -227,8 +234,8 @@ def test_a_killed_process_leaves_its_spool_to_the_next(desk: Desk) -> None:
     assert b"unreadable" in desk.file("book.refused")
     after.start()
     kept_by(after, whole_call(3))
-    assert desk.book() == expected(1, 3)
     after.close()
+    assert desk.book() == expected(1, 3)
 
 
 def test_a_torn_line_spoils_no_other(desk: Desk) -> None:
@@ -247,7 +254,7 @@ def test_a_call_that_is_written_already_is_set_aside_and_the_rest_goes_on(desk: 
     keeper = desk.keeper()
     keeper.start()
     kept_by(keeper, [arrival(1), arrival(1), happening(1, CallEventKind.RINGING), arrival(2, line="000"), arrival(3)])
-    assert desk.book() == [(1, "arrived"), (1, "ringing"), (3, "arrived")]
+    eventually(lambda: desk.book() == [(1, "arrived"), (1, "ringing"), (3, "arrived")])
     refused = desk.file("book.refused").splitlines()
     assert len(refused) == 2
     assert b"line_not_found" in refused[1]
@@ -262,7 +269,7 @@ def test_one_refused_work_takes_none_of_its_batch_along(desk: Desk) -> None:
     keeper.start()
     for future in futures:
         future.result(timeout=10)
-    assert desk.book() == expected(1, 2)
+    eventually(lambda: desk.book() == expected(1, 2))
     assert desk.file("book.refused").count(b"\n") == 2
     keeper.close()
 
@@ -270,11 +277,12 @@ def test_one_refused_work_takes_none_of_its_batch_along(desk: Desk) -> None:
 def test_an_unexpected_error_does_not_end_the_writing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = desk.keeper()
     keeper.start()
-    monkeypatch.setattr(desk.writer, "write", lambda _work: 1 / 0)
-    kept_by(keeper, [arrival(1)])
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.writer, "write", lambda _work, **_mark: 1 / 0)
+        kept_by(keeper, [arrival(1)])
+        eventually(lambda: b"division" in desk.file("book.refused"))
     kept_by(keeper, whole_call(2))
-    assert desk.book() == expected(2)
+    eventually(lambda: desk.book() == expected(2))
     assert b"division" in desk.file("book.refused")
     keeper.close()
 
@@ -294,10 +302,10 @@ def test_neither_database_nor_spool(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("telephony.spool.os.write", full)
     kept_by(keeper, [arrival(2), arrival(3)])
-    assert desk.file("book.spool") == to_line(arrival(1)), "half a line is left"
+    assert desk.spooled() == to_line(arrival(1)), "half a line is left"
     monkeypatch.setattr("telephony.spool.os.write", write)
     kept_by(keeper, [arrival(4)])
-    assert desk.file("book.spool") == b"".join(map(to_line, map(arrival, (1, 2, 3, 4))))
+    assert desk.spooled() == b"".join(map(to_line, map(arrival, (1, 2, 3, 4))))
     desk.give_back()
     eventually(lambda: [number for number, _ in desk.book()] == [1, 2, 3, 4])
     keeper.close()
@@ -335,7 +343,68 @@ def test_a_spool_that_cannot_be_removed_is_not_written_twice(desk: Desk, monkeyp
     monkeypatch.undo()
     eventually(lambda: desk.file("book.spool") == b"")
     kept_by(keeper, whole_call(2))
+    keeper.close()
     assert len(desk.book()) == 8
+
+
+@pytest.mark.parametrize("taken", [1, 3, 4])
+def test_a_kill_between_commit_and_removal_doubles_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """The book has taken lines over, the spool still holds them: what another process finds after a kill."""
+    monkeypatch.setattr(Path, "unlink", lambda *_path, **_options: 1 / 0)
+    works: list[BookWork] = [arrival(1)]
+    works += (happening(1, CallEventKind.LEG_STARTED, second=second) for second in range(3))
+    killed = desk.keeper()
+    Spool.append(killed._spool, works)
+    waiting = killed._spool.oldest(taken)
+    desk.writer.write_all([work for work, _ in waiting], mark=waiting[-1][1])
+    monkeypatch.undo()
+    after = desk.keeper()
+    after.replay_now()
+    assert len(desk.book()) == 4
+    after.start()
+    kept_by(after, [happening(1, CallEventKind.RINGING)])
+    after.close()
+    assert [kind for _, kind in desk.book()] == ["arrived", *["leg_started"] * 3, "ringing"]
+    assert desk.file("book.spool") == desk.file("book.refused") == b""
+
+
+def test_a_full_spool_is_passed_by_where_the_database_can_be_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keeper = desk.keeper()
+    keeper.start()
+    monkeypatch.setattr("telephony.spool.os.write", full)
+    kept_by(keeper, whole_call(1))
+    assert desk.book() == expected(1), "done, but neither in the book nor in the spool"
+    monkeypatch.undo()
+    kept_by(keeper, whole_call(2))
+    keeper.close()
+    assert desk.book() == expected(1, 2)
+
+
+def test_a_line_is_written_before_it_is_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may ring when its line outlives this process; it is acknowledged when it outlives a power cut."""
+    slow = threading.Event()
+    sync = Spool.sync
+
+    def wait(spool: Spool) -> None:
+        slow.wait(10)
+        sync(spool)
+
+    monkeypatch.setattr(Spool, "sync", wait)
+    keeper = desk.keeper()
+    keeper.start()
+    receipt = keeper.write_ahead(arrival(1))
+    receipt.written.result(timeout=10)
+    assert not receipt.kept.done()
+    assert desk.spooled() == to_line(arrival(1)) or desk.book()
+    slow.set()
+    receipt.kept.result(timeout=10)
     keeper.close()
 
 

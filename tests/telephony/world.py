@@ -340,6 +340,8 @@ class World:
         self.peers: dict[Address, Peer] = {}
         self.fate: Fate = lambda _message: ONCE
         self.opens: Callable[[OpenCall], float | None] = lambda _action: 0.001
+        self.keep_s: float | None = None
+        """How long the disk takes to keep a call's line after it was written; None: it was kept at once."""
         self.announcement_s: float | None = 4.0
         self.actions: list[Action] = []
         self.sent: list[tuple[float, Address, Message]] = []
@@ -466,7 +468,9 @@ class World:
     def _open(self, call_id: str) -> None:
         port = next(self._ports)
         addresses = MediaAddresses(caller=(LINE_HOST, port), officer=(LINE_HOST, port + 2))
-        self.switchboard.call_opened(call_id, addresses, self.instant)
+        self.switchboard.call_opened(call_id, addresses, self.instant, kept=self.keep_s is None)
+        if self.keep_s is not None:
+            self.later(self.keep_s, lambda: self.switchboard.call_kept(call_id, self.instant))
 
     # What the book says
 
