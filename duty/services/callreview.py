@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 
-from duty.domain.calls import CallState, Direction, Outcome
+from duty.domain.calls import CallEventKind, CallState, Direction, Outcome
 from duty.domain.errors import NotFound
 from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
@@ -59,6 +60,9 @@ class CallDossier:
     entries: list[EntryRow]
 
 
+_HOLDING = (CallEventKind.HELD.value, CallEventKind.RESUMED.value)
+
+
 class CallReview:
     """Reading side of the book of calls."""
 
@@ -74,6 +78,20 @@ class CallReview:
             query = query.where(CallRow.unit_id == scope)
         with self._store.reading() as session:
             return list(session.scalars(query).unique())
+
+    def holders(self, call_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Who has put a call on hold now: the speakers by call, for calls that the person was shown already."""
+        query = (
+            select(CallEventRow)
+            .where(CallEventRow.call_id.in_(call_ids), CallEventRow.kind.in_(_HOLDING))
+            .order_by(CallEventRow.id)
+        )
+        holding: dict[str, dict[str, bool]] = {}
+        with self._store.reading() as session:
+            for event in session.scalars(query):
+                sides = holding.setdefault(event.call_id, {})
+                sides[str(event.data.get("by", ""))] = event.kind == CallEventKind.HELD.value
+        return {call_id: sorted(by for by, held in sides.items() if held) for call_id, sides in holding.items()}
 
     def page(self, actor: Actor, wanted: CallFilter) -> list[CallRow]:
         """Calls newest first."""

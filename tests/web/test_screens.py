@@ -52,6 +52,16 @@ def test_the_desk_shows_a_call_from_its_invite_on(room: Room, officer: TestClien
     assert "振铃" not in page
     answer(room, CALL)
     assert "通话中" in officer.get("/desk/calls").text
+    for kind, by, shown in (
+        (CallEventKind.HELD, "officer", "值班员已保持通话"),
+        (CallEventKind.HELD, "caller", "对方已保持通话"),
+        (CallEventKind.RESUMED, "officer", "对方已保持通话"),
+        (CallEventKind.RESUMED, "caller", ""),
+    ):
+        happen(room, CALL, kind, by=by)
+        page = officer.get("/desk/calls").text
+        assert shown in page
+    assert "已保持通话" not in page
     hang_up(room, CALL)
     assert CALL not in officer.get("/desk/calls").text
     assert "/entries/" in officer.get("/desk/drafts").text

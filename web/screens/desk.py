@@ -69,7 +69,12 @@ def _calls(house: Services, actor: Actor) -> dict[str, Any]:
         for call_id in ids
         if actor.may(Right.SEE_LOGBOOK) and (found := house.logbook.entries_of_call(actor, call_id))
     }
-    return {"live": live, "captions": house.captions.of_calls(actor, ids), "live_entries": entries}
+    return {
+        "live": live,
+        "captions": house.captions.of_calls(actor, ids),
+        "live_entries": entries,
+        "holders": house.calls.holders(ids),
+    }
 
 
 def _drafts(house: Services, actor: Actor) -> dict[str, Any]:
