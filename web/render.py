@@ -25,6 +25,7 @@ NAVIGATION: tuple[tuple[str, str, Right, str], ...] = (
     ("lines", "/lines", Right.SEE_DESK, "6"),
     ("officers", "/officers", Right.MANAGE_PEOPLE, "7"),
     ("checks", "/checks", Right.SEE_CALLS, "8"),
+    ("recordings", "/recordings", Right.SEE_DESK, "9"),
 )
 
 

@@ -12,8 +12,10 @@ from duty.services.alarms import Alarms
 from duty.services.callreview import CallReview
 from duty.services.captions import Captions
 from duty.services.commands import Commands
+from duty.services.custody import Custody
 from duty.services.directory import Directory
 from duty.services.exceptions import ForwardExceptions
+from duty.services.holds import Holds
 from duty.services.identification import Identification
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
@@ -37,8 +39,10 @@ class Services:
     calls: CallReview
     captions: Captions
     commands: Commands
+    custody: Custody
     directory: Directory
     exceptions: ForwardExceptions
+    holds: Holds
     identification: Identification
     linechecks: LineChecks
     lines: Lines
@@ -62,8 +66,10 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         calls=CallReview(store, clock),
         captions=Captions(store),
         commands=Commands(store, clock),
+        custody=Custody(store, clock),
         directory=Directory(store, clock, plan),
         exceptions=ForwardExceptions(store, clock),
+        holds=Holds(store, clock),
         identification=Identification(store),
         linechecks=LineChecks(store, clock),
         lines=Lines(store, clock),

@@ -11,6 +11,8 @@ from duty.domain.times import local
 from web.catalogue import Catalogue
 
 HIGH, MIDDLE = 0.8, 0.5
+LINE_HZ = 8000
+GAPS_SHOWN = 8
 _DETAILS = (
     "extension",
     "status",
@@ -64,6 +66,38 @@ def length(seconds: float | None) -> str:
     if hours:
         return f"{hours}小时{minutes:02d}分{rest:02d}秒"
     return f"{minutes}分{rest:02d}秒" if minutes else f"{rest}秒"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelGaps:
+    """Where one side's voice is missing within the call: how often, how long in all, and the longest stretches in s, in
+    their order."""
+
+    speaker: str
+    count: int
+    seconds: float
+    shown: tuple[tuple[float, float], ...]
+
+
+def gaps(noted: Sequence[Sequence[Any]], samples: int) -> list[ChannelGaps]:
+    """The gaps of a recording of ``samples`` at 8 kHz, as ``[speaker, first sample, samples]``. What is missing before
+    a side's first sound and after its last is no loss: it had not begun or had hung up."""
+    found = []
+    for speaker in ("caller", "officer"):
+        within = [
+            (start, length) for of, start, length in noted if of == speaker and start > 0 and start + length < samples
+        ]
+        if within:
+            longest = sorted(sorted(within, key=lambda gap: -gap[1])[:GAPS_SHOWN])
+            found.append(
+                ChannelGaps(
+                    speaker=speaker,
+                    count=len(within),
+                    seconds=sum(length for _, length in within) / LINE_HZ,
+                    shown=tuple((start / LINE_HZ, (start + length) / LINE_HZ) for start, length in longest),
+                )
+            )
+    return found
 
 
 def between(start: datetime | None, end: datetime | None) -> str:

@@ -18,7 +18,7 @@ from duty.domain.times import Clock
 from duty.services.alarms import clear_alarm, raise_alarm
 from duty.services.outbox import tell
 from duty.store.database import Store
-from duty.store.tables import CallRow, DifferenceRow, RecordingRow
+from duty.store.tables import CallRow, DifferenceRow, HoldRow, RecordingRow
 
 MANY = 20
 """More open differences than this are one alarm, not so many: a disk that is not mounted differs in everything."""
@@ -38,6 +38,20 @@ class DifferenceView:
     found_at: datetime
     known: bool
     """Whether the book has the call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Recordings: ``sealed`` and not removed; of these ``read`` through at least once, the one longest ago at
+    ``oldest_read``; with a copy; without their WAV; and those ``removed``, and calls under a hold."""
+
+    sealed: int
+    read: int
+    oldest_read: datetime | None
+    archived: int
+    wav_released: int
+    removed: int
+    held: int
 
 
 class Custody:
@@ -119,13 +133,29 @@ class Custody:
                 for row in session.scalars(query)
             ]
 
-    def read_through(self) -> tuple[int, int, datetime | None]:
-        """How many sealed recordings there are, how many were ever read through, and when the one longest ago was."""
-        sealed = (RecordingRow.state.in_(_FINAL), RecordingRow.removed_at.is_(None))
-        query = select(func.count(), func.count(RecordingRow.verified_at), func.min(RecordingRow.verified_at))
+    def sums(self) -> Sums:
+        """How the store of recordings stands."""
+        kept = RecordingRow.removed_at.is_(None)
+        query = select(
+            func.count().filter(kept),
+            func.count(RecordingRow.verified_at).filter(kept),
+            func.min(RecordingRow.verified_at).filter(kept),
+            func.count(RecordingRow.archived_at).filter(kept),
+            func.count(RecordingRow.wav_released_at).filter(kept),
+            func.count(RecordingRow.removed_at),
+        ).where(RecordingRow.state.in_(_FINAL))
+        held = select(func.count(HoldRow.call_id.distinct())).where(HoldRow.lifted_at.is_(None))
         with self._store.reading() as session:
-            total, read, oldest = session.execute(query.where(*sealed)).one()
-        return total, read, oldest
+            sealed, read, oldest, archived, released, removed = session.execute(query).one()
+            return Sums(
+                sealed=sealed,
+                read=read,
+                oldest_read=oldest,
+                archived=archived,
+                wav_released=released,
+                removed=removed,
+                held=session.scalar(held) or 0,
+            )
 
     def _merge(self, session: Session, rows: Iterable[DifferenceRow], differences: Iterable[Difference]) -> None:
         now, wanted = self._clock(), {each.subject: each for each in differences}

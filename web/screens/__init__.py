@@ -12,6 +12,7 @@ from web.screens import (
     identity,
     lines,
     officers,
+    recordings,
     register,
     review,
     signin,
@@ -31,5 +32,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     review.router,
     lines.router,
     checks.router,
+    recordings.router,
     officers.router,
 )

@@ -71,6 +71,8 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
         may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
+        holds=house.holds.of_call(call_id),
+        may_hold=actor.may(Right.REVIEW_CALLS, dossier.call.unit_id) and _sealed(dossier),
         **_shown(house, dossier),
     )
 
@@ -126,12 +128,17 @@ def open_entry(house: House, actor: Acting, call_id: str) -> Response:
     return RedirectResponse(f"/calls/{call_id}", status_code=303)
 
 
+def _sealed(dossier: CallDossier) -> bool:
+    return dossier.recording is not None and bool(dossier.recording.path) and dossier.recording.removed_at is None
+
+
 def _shown(house: Services, dossier: CallDossier) -> dict[str, Any]:
     transcript = dossier.transcripts[-1] if dossier.transcripts else None
     return {
         "call": dossier.call,
         "unit": dossier.unit,
         "recording": dossier.recording,
+        "gaps": words.gaps(dossier.recording.gaps, dossier.recording.samples) if dossier.recording else [],
         "events": dossier.events,
         "transcript": transcript,
         "segments": segments(transcript) if transcript is not None else [],
