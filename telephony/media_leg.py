@@ -229,7 +229,8 @@ class MediaLeg:
             remote=self._reports.view(),
             audible=self._voice.ear.audible,
             codec=WIDEBAND_NAME if self.wide else self.law.name,
-            undeciphered=self._undeciphered + self._reports.undeciphered,
+            undeciphered=self._undeciphered,
+            rtcp_refused=self._reports.refused,
             encryption=self._cipher.suite if self._cipher is not None else "",
         )
 

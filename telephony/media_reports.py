@@ -27,7 +27,6 @@ class LegReports:
     ) -> None:
         self.taken = 0
         self.refused = 0
-        self.undeciphered = 0
         self._socket = sock
         self._cipher: MediaCipher | None = None
         self._shared: Callable[[bytes], None] | None = None
@@ -65,7 +64,7 @@ class LegReports:
         try:
             opened = datagram if self._cipher is None else self._cipher.open_report(datagram)
         except UnauthenticError:
-            self.undeciphered += 1
+            self.refused += 1
             return True
         if self.take(opened) and self._shared is None:
             self._destination = source[:2]

@@ -42,8 +42,8 @@ class LegStatistics:
     ``refused`` had a timestamp that fits no place in the recording, ``unheard`` are DTMF packets the other
     side did not negotiate, ``rtcp`` are reports taken. ``remote`` is what the remote reports of our stream;
     ``audible`` whether its voice ever rose above the noise of an open line; ``codec`` the payload type's name
-    (RFC 3551); ``undeciphered`` were not sealed with the agreed key or came again, ``encryption`` is the suite, "" for
-    none."""
+    (RFC 3551); ``undeciphered`` came to the media's port and were not sealed with the agreed key, or came
+    again, ``rtcp_refused`` are reports that were no good; ``encryption`` is the suite, "" for none."""
 
     stream: StreamStatistics
     sent: int
@@ -59,4 +59,5 @@ class LegStatistics:
     audible: bool
     codec: str
     undeciphered: int
+    rtcp_refused: int
     encryption: str
