@@ -37,7 +37,9 @@ _LARGEST = 2048
 _WAITING = 500
 """Datagrams taken from a socket at its close: ten seconds, more than its buffer holds of a voice."""
 _SETTLE = 5
-"""Plain packets that are looked at together."""
+"""Plain packets that are looked at together, after those of other calls were passed on."""
+_SETTLE_AT_ONCE = 5 * _SETTLE
+"""So many are not put off any longer, whoever else has packets."""
 _COMFORT_NOISE = 13
 """RFC 3389: the other side is silent and sends nothing else; not an unknown payload."""
 _EARLY = 25
@@ -325,7 +327,10 @@ class MediaLeg:
         self.last_packet_at = now
         self._arrivals.append(now)
         self._waiting.append(datagram)
-        if len(self._waiting) >= _SETTLE:
+        waiting = len(self._waiting)
+        if waiting == _SETTLE:
+            self._poll.later(self.settle)
+        elif waiting >= _SETTLE_AT_ONCE:
             self.settle()
 
     def _receive(self, datagram: bytes, source: Source, now: float) -> None:

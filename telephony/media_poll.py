@@ -3,7 +3,8 @@
 A loop that wakes a callback for each socket spends more on that than on the packet. Here one ``epoll`` holds all
 sockets and is itself watched by the loop (an epoll descriptor is readable when something in it is). After each turn
 it is left alone for a millisecond, so that the next turn finds the packets of many calls: a turn of the loop costs
-more than a packet.
+more than a packet. What can wait (``later``) is done when nothing is left to read, a little at a time, so that no
+packet waits for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from collections import deque
 from collections.abc import Callable
 
 Reader = Callable[[bool], bool]
@@ -23,6 +25,8 @@ _ROUNDS = 20
 """Datagrams of one socket in a turn: a burst is taken at once, a flood does not hold up the loop."""
 _LATE_S = 0.05
 """A turn that comes this long after the last may find old datagrams."""
+_BETWEEN = 4
+"""Works of ``later`` between two looks at the sockets."""
 _CATCH_UP = 50
 """Datagrams of one socket in a turn while catching up, so that the loop still turns."""
 
@@ -35,6 +39,7 @@ class MediaPoll:
         self._clock = clock
         self._epoll = select.epoll()
         self._readers: dict[int, Reader] = {}
+        self._later: deque[Callable[[], None]] = deque()
         self._last_turn = clock()
         self._catching_up = False
         self._pause: asyncio.TimerHandle | None = None
@@ -49,6 +54,10 @@ class MediaPoll:
         """Forgets ``sock``; to be called before it is closed."""
         del self._readers[sock.fileno()]
         self._epoll.unregister(sock.fileno())
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Does ``work`` within this turn or the next, after the packets."""
+        self._later.append(work)
 
     def close(self) -> None:
         """Lets go of the loop and the descriptor."""
@@ -74,6 +83,10 @@ class MediaPoll:
             for _ in range(_ROUNDS):
                 self._read(ready)
                 ready = self._epoll.poll(0)
+                while self._later and not ready:
+                    for _ in range(min(_BETWEEN, len(self._later))):
+                        self._later.popleft()()
+                    ready = self._epoll.poll(0)
                 if not ready:
                     break
         finally:

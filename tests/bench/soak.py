@@ -71,12 +71,13 @@ class StampedVoice(Voice):
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Frames of 20 ms until now."""
+    """Frames of 20 ms until now. ``cut_off`` are those at the very end of a call that met a party who had hung up."""
 
     calls: int = 0
     unanswered: int = 0
     said: int = 0
     lost_relay: int = 0
+    cut_off: int = 0
     lost_file: int = 0
     not_sealed: int = 0
 
@@ -183,7 +184,10 @@ class Soak:
                 assert isinstance(other, StampedVoice)
                 said = range(_FIRST, sum(at < story.hung_up_at - _END_S for at in side.said_at))
                 self.totals.said += len(said)
-                self.totals.lost_relay += len(set(said) - other.numbers)
+                unheard = set(said) - other.numbers
+                lost = {number for number in unheard if number < max(other.numbers, default=0)}
+                self.totals.lost_relay += len(lost)
+                self.totals.cut_off += len(unheard) - len(lost)
                 kept = _numbers(directory / f"{side.owner.split(':')[1]}.alaw", side)
                 self.totals.lost_file += len(set(said) - kept)
             time.sleep(0.005)  # the voices go on meanwhile
