@@ -115,6 +115,7 @@ class MediaSession:
     def resume(self, leg: Speaker) -> None:
         """Takes ``leg`` back from hold."""
         self._held.discard(leg)
+        self._expected_since[leg] = self._plane.clock()
         self._apply_bridge()
         self._note("resume", leg)
 
@@ -253,8 +254,9 @@ class MediaSession:
             self._recorder.note(event, channel=speaker.value, position=position, **fields)
 
     def _watch_silence(self, speaker: Speaker, now: float) -> None:
-        since = self._legs[speaker].last_packet_at or self._expected_since.get(speaker)
-        if since is None or now - since < self.silence_after_s:
+        moments = (self._legs[speaker].last_packet_at, self._expected_since.get(speaker))
+        since = max((moment for moment in moments if moment is not None), default=None)
+        if since is None or speaker in self._held or now - since < self.silence_after_s:
             self._silent.pop(speaker, None)
             return
         told = speaker in self._silent

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from duty.domain.calls import CallEventKind, Direction, Outcome
 from duty.domain.transcripts import Speaker
 from telephony import guard
-from telephony.actions import Bridge, MediaAddresses, PlayRingback
+from telephony.actions import Bridge, MediaAddresses, PlayRingback, StopPlaying
 from telephony.arrival import HOPS, Arrival, hops_left
 from telephony.call import Abandoned, Call, Phase
 from telephony.clientleg import ClientLeg
@@ -460,10 +460,19 @@ class CallBack(DiallingCall):
             outcome = _AT_THE_DESK.get(status, Outcome.UNREACHABLE)
             self.finish(outcome, reason=f"phone_{status}")
 
-    def far_progressed(self, leg: ClientLeg, response: Response) -> None:  # noqa: ARG002
-        """The officer hears our ringback already."""
-        if response.status > 100 and self.phase is Phase.DIALLING:
-            self._note_ringing(response.status)
+    def far_progressed(self, leg: ClientLeg, response: Response) -> None:
+        """The officer hears our ringback already, and what the network says instead of it where it says anything."""
+        if response.status == 100 or self.phase is not Phase.DIALLING:
+            return
+        self._note_ringing(response.status)
+        if not response.body:
+            return
+        try:
+            leg.take_answer(response)
+        except RemoteProtocolError:
+            return
+        self.hear(leg)
+        self.actions += [StopPlaying(call_id=self.call_id), Bridge(call_id=self.call_id)]
 
     def far_answered(self) -> None:
         """Connect the two."""

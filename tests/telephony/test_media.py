@@ -472,6 +472,21 @@ async def test_silence_is_reported_once_until_it_ends(room: Room) -> None:
     assert silences == [Speaker.CALLER] * 2
 
 
+async def test_the_silence_of_a_side_that_holds_is_no_fault(room: Room) -> None:
+    await room.peer(Speaker.CALLER)
+    silences: list[Speaker] = []
+    room.session.on_silence = lambda leg, _seconds: silences.append(leg)
+    room.session.silence_after_s = 2.0
+    room.session.hold(Speaker.CALLER)
+    await asyncio.sleep(1.2)
+    assert silences == []
+    room.session.resume(Speaker.CALLER)
+    await asyncio.sleep(0.3)
+    assert silences == []  # it has only just come back
+    await asyncio.sleep(1.2)
+    assert silences == [Speaker.CALLER]
+
+
 async def test_frames_go_to_the_live_feed_with_their_positions(tmp_path: Path) -> None:
     path = tmp_path / "live.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from duty.domain.calls import Outcome
+from telephony.actions import Bridge, PlayRingback, StopPlaying
 from telephony.guard import Way
 from telephony.line import TrunkProfile
 from telephony.sip.flow import Flow
@@ -303,6 +304,23 @@ def test_a_call_back(world: World, pbx: Peer, phone: Peer) -> None:
     world.run(0.2)
     assert pbx.last.ended
     assert world.outcome() == (Outcome.ANSWERED, "officer_hung_up")
+
+
+@pytest.mark.parametrize("body", [b"", b"v=0\r\n", audio(PBX[0], 42_000)], ids=["none", "rubbish", "an announcement"])
+def test_what_the_network_says_before_the_answer_to_a_call_back(
+    world: World, pbx: Peer, phone: Peer, body: bytes
+) -> None:
+    call_back(world)
+    phone.last.answer()
+    world.run(0.2)
+    pbx.last.respond(183, body)
+    world.run(0.2)
+    heard = [type(each).__name__ for each in world.actions if isinstance(each, PlayRingback | StopPlaying | Bridge)]
+    assert heard == ["PlayRingback", *(["StopPlaying", "Bridge"] if body == audio(PBX[0], 42_000) else [])]
+    pbx.last.answer()
+    world.run(0.2)
+    assert (phone.last.up, pbx.last.up) == (True, True)
+    world.check()
 
 
 def test_the_officer_hangs_up_while_the_far_party_rings(world: World, pbx: Peer, phone: Peer) -> None:
