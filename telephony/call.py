@@ -296,7 +296,7 @@ class Call:
         """The next instant (monotonic s) at which ``wake`` has something to do."""
         legs = self._kept_legs()
         moments = [self.deadline, *(leg.session.due for leg in legs if leg.session is not None)]
-        moments += [leg.sending.due for leg in legs if isinstance(leg, ServerLeg)]
+        moments += [leg.due for leg in legs if isinstance(leg, ServerLeg)]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wake(self, now: float) -> None:

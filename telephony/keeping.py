@@ -60,15 +60,15 @@ def _take_up(leg: Leg, wire: Wire, asked: Request, response: Response) -> None:
         _refresh(leg, wire)
     elif response.status in (401, 407) and (proof := leg.prove(wire, response, asked)):
         _ask(leg, wire, asked.method, (*proof, *leg.session.refresh()))
-    elif response.status == _CROSSED and asked.method == "INVITE":
+    elif response.status == _CROSSED:
         leg.session.put_off(wire.now, glare_s(leg))
     else:
         leg.session.put_off(wire.now)
 
 
 def glare_s(leg: Leg) -> float:
-    """How long to wait after 491, when a re-INVITE of either side crossed (RFC 3261 14.1): 2.1 to 4 s where the Call-ID
-    is ours, else 0 to 2 s, in units of 10 ms."""
+    """How long to wait after 491, when offers of both sides crossed (RFC 3261 14.1, RFC 3311 5.1): 2.1 to 4 s where the
+    Call-ID is ours, else 0 to 2 s, in units of 10 ms."""
     first, steps = (210, 190) if isinstance(leg, ClientLeg) else (0, 200)
     return (first + int(chance(leg) * (steps + 1))) / 100
 

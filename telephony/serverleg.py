@@ -16,6 +16,9 @@ from telephony.sip.multipart import session_description
 from telephony.sip.session_description import SessionDescription, parse_sdp
 from telephony.sip.session_timer import SessionTimer
 
+EXTEND_S = 60.0
+"""How often a caller that waits is told so again."""
+
 
 class ServerLeg(Leg):
     """A leg that the peer began: the caller of an arriving call, or the desk phone of an outgoing one."""
@@ -37,6 +40,8 @@ class ServerLeg(Leg):
         self.transaction_id = transaction_id
         self.request = request
         self.concluded = False
+        self._progress = (180, False)
+        self._extend_at: float | None = None
         self.sending = reliable.Sending(reliable.FIRST[self._session_id % len(reliable.FIRST)])
         self._held_back: Response | None = None
         self._offer: SessionDescription | None = None
@@ -84,6 +89,8 @@ class ServerLeg(Leg):
 
     def progress(self, wire: Wire, status: int, *, early_media: bool = False) -> None:
         """A provisional response; with our answer where the peer shall hear something before the call is answered."""
+        self._progress = (status, early_media)
+        self._extend_at = wire.now + EXTEND_S
         demanded, possible = self._reliably(wire)
         body = self._early_body(early_media, demanded=demanded, possible=possible)
         self._respond(wire, status, body, reliably=demanded or (possible and bool(body)))
@@ -106,8 +113,18 @@ class ServerLeg(Leg):
         self._described = early_media and possible
         return self._answer if early_media else b""
 
+    @property
+    def due(self) -> float | None:
+        """The next instant (monotonic s) at which ``repeat`` has something to do."""
+        moments = (self.sending.due, None if self.concluded else self._extend_at)
+        return min((moment for moment in moments if moment is not None), default=None)
+
     def repeat(self, wire: Wire) -> bool:
-        """Send a reliable response again where it is due; False where nobody has acknowledged it in time."""
+        """Send again what is due: a reliable response that nobody has acknowledged, and each minute the state of a call
+        that is not answered, lest a proxy end it (RFC 3261 13.3.1.1). False where an acknowledgement is out of time."""
+        if not self.concluded and self._extend_at is not None and self._extend_at <= wire.now:
+            status, early_media = self._progress
+            self.progress(wire, status, early_media=early_media)
         if self.sending.due is None or self.sending.due > wire.now:
             return True
         again = self.sending.take_due(wire.now)

@@ -317,6 +317,24 @@ def test_who_never_believes_us_is_not_asked_for_ever() -> None:
     assert len(world.sent_to(pbx, "BYE")) == 2
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_a_caller_that_waits_long_is_told_each_minute(required: bool) -> None:
+    """RFC 3261 13.3.1.1: else a proxy ends the call by its timer C, after three minutes."""
+    world = World(line(extensions=("1001",), ring_seconds=400.0))
+    phone, caller = world.phone("1001"), world.peer("127.0.0.7")
+    phone.on_invite = lambda session: session.ring()
+    call = caller.invite(DESK, headers={"Require": "100rel"} if required else {})
+    world.run(310.0)
+    told = [each for each in call.responses if each.status == 180]
+    assert len(told) == 6
+    numbers = [each.headers.get("RSeq") for each in told]
+    assert len(set(numbers)) == (6 if required else 1)
+    phone.last.answer()
+    world.run(1.0)
+    assert call.up
+    world.check()
+
+
 def test_a_lost_200_is_repeated_until_its_ack() -> None:
     """RFC 3261 13.3.1.4, at both ends: ours to the caller, and our ACK to the phone's."""
     world = World(line(extensions=("1001",)))

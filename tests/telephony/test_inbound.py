@@ -235,10 +235,10 @@ def test_a_phone_that_answers_without_usable_audio_is_hung_up(world: World, call
         caller.invite(DESK)
         world.run(0.1)
         phone.last.answer(body)
-        world.run(6.0)
+        world.run(1.0)
         assert phone.last.ended
-        assert caller.last.statuses[-2:] == [183, 480]
-        assert world.outcome() == (Outcome.UNREACHABLE, "announcement_played")
+        assert caller.last.final == 603
+        assert world.outcome() == (Outcome.REJECTED, "phone_488")
 
 
 def test_an_offer_that_cannot_be_taken(world: World, caller: Peer, phone: Peer) -> None:
@@ -429,9 +429,9 @@ def test_an_answer_with_the_audio_elsewhere_is_refused(world: World, caller: Pee
     call = caller.invite(DESK)
     world.run(0.1)
     phone.last.answer(audio("203.0.113.9"))
-    world.run(6.0)
+    world.run(1.0)
     assert phone.last.ended
-    assert call.final == 480
+    assert call.final == 603
     assert [report.way for report in world.forwards()] == [Way.MEDIA_MOVE]
     assert world.remotes() == [("caller", "127.0.0.7")]
 
