@@ -21,6 +21,8 @@ _TIMESTAMPS_PER_MS = 8
 _REPEATED_ENDS = 3
 _ABANDONED_AFTER_S = 0.3
 _REMEMBERED = 16
+_LONGEST = 0xFFFF
+"""Timestamp units that one report can say; a key held longer goes on in another segment (RFC 4733 2.5.1.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class TelephoneEvent:
     def serialize(self) -> bytes:
         """The four bytes of RFC 4733 2.3."""
         flags = (_END_BIT if self.end else 0) | (self.volume & 0x3F)
-        return _EVENT.pack(self.code, flags, min(self.duration, 0xFFFF))
+        return _EVENT.pack(self.code, flags, min(self.duration, _LONGEST))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def press(digit: str, *, duration_ms: int, ptime_ms: int = 20, volume: int = 10)
     """
     if len(digit) != 1 or digit not in DIGITS:
         raise ValueError("no such digit")
-    if not 0 < duration_ms <= 0xFFFF // _TIMESTAMPS_PER_MS:
+    if not 0 < duration_ms <= _LONGEST // _TIMESTAMPS_PER_MS:
         raise ValueError("a key press lasts 1 to 8191 ms")
     code = DIGITS.index(digit)
     steps = [*range(ptime_ms, duration_ms, ptime_ms), duration_ms]
@@ -93,6 +95,7 @@ class DigitDetector:
     def __init__(self) -> None:
         self._start: int | None = None
         self._event: TelephoneEvent | None = None
+        self._before = 0
         self._heard_at = 0.0
         self._reported: deque[int] = deque(maxlen=_REMEMBERED)
 
@@ -117,15 +120,29 @@ class DigitDetector:
     def _report(self, event: TelephoneEvent, start: int, now: float) -> list[Digit]:
         if event.code >= len(DIGITS) or start in self._reported:
             return []
+        if self._goes_on(event, start):
+            return self._report(event, start, now)
         digits = self._finish() if start != self._start else []
         if self._event is None or event.duration >= self._event.duration:
             self._start, self._event, self._heard_at = start, event, now
         return digits + self._finish() if event.end else digits
+
+    def _goes_on(self, event: TelephoneEvent, start: int) -> bool:
+        """Whether the report is the first of a further segment of the press that is under way."""
+        if self._event is None or self._start is None or event.code != self._event.code:
+            return False
+        if (start - self._start) & 0xFFFFFFFF != _LONGEST:
+            return False
+        self._reported.append(self._start)
+        self._before += _LONGEST
+        self._start, self._event = start, event
+        return True
 
     def _finish(self) -> list[Digit]:
         if self._event is None or self._start is None:
             return []
         event = self._event
         self._reported.append(self._start)
+        duration, self._before = self._before + event.duration, 0
         self._start = self._event = None
-        return [Digit(digit=DIGITS[event.code], duration_ms=event.duration // _TIMESTAMPS_PER_MS)]
+        return [Digit(digit=DIGITS[event.code], duration_ms=duration // _TIMESTAMPS_PER_MS)]
