@@ -367,7 +367,9 @@ class Endpoint:
 
     def _keep_evidence(self, action: KeepEvidence) -> None:
         self._book.note(
-            WriteEvidence(call_id=action.call_id, source=action.source, raw_hex=action.raw.hex(), at=datetime.now(UTC))
+            WriteEvidence(
+                call_id=action.call_id, source=action.source, raw_hex=masked(action.raw).hex(), at=datetime.now(UTC)
+            )
         )
 
     def _set_remote(self, action: SetRemote) -> None:

@@ -21,6 +21,7 @@ from tests.line.raw import RawCaller
 from tests.line.service import Line, Service
 from tests.peers.audio import Samples, align, decode_alaw, write_wav
 from tests.peers.baresip import Baresip, BaresipAccount
+from tests.peers.ladder import Ladder, sdp
 from tests.peers.ports import free_port
 from tests.peers.rtp_peer import RtpPeer
 from tests.peers.sipp import Sipp
@@ -309,3 +310,60 @@ def quality(service: Service, call_id: str, column: str) -> tuple[object, ...]:
     with closing(sqlite3.connect(service.data / "dutyline.db")) as database:
         rows = database.execute(f"SELECT {column} FROM call_legs WHERE call_id = ? ORDER BY speaker", (call_id,))
         return tuple(value for (value,) in rows)
+
+
+@pytest.mark.parametrize("encryption", ["", pytest.param("srtp-mand", marks=pytest.mark.slow)])
+def test_reports_of_a_foreign_phone_give_loss_jitter_and_round_trip(
+    service: Service, book: Book, baresip: StartBaresip, number: str, encryption: str
+) -> None:
+    """The caller offers RTP and RTCP on one port (RFC 5761), the phone keeps them apart; baresip reports every 5 s."""
+    extension, line = ("2001", STRICT) if encryption else ("1001", LINE)
+    desk = phone(baresip, service, book, extension=extension, encryption=encryption)
+    caller = dial(baresip, service, number, encryption=encryption, line=line, rtcp_mux=True, trace=True)
+    talk(caller, desk, 8.0)
+    answer = caller.output().rpartition("m=audio")[2]
+    assert "a=rtcp-mux" in answer
+    page = book.ended(number)
+    for trip in quality(service, page.call_id, "round_trip_ms"):
+        assert isinstance(trip, float)
+        assert 0 <= trip < 100
+    assert quality(service, page.call_id, "lost") == (0, 0)
+    for jitter in quality(service, page.call_id, "jitter_ms"):
+        assert isinstance(jitter, float)
+        assert 0 <= jitter < 30
+
+
+@pytest.mark.rule("6.1-e")
+def test_evidence_of_a_refused_move_holds_no_key(
+    service: Service, book: Book, desk: Desk, sipp: Sipp, number: str
+) -> None:
+    """The phone's re-INVITE names another host and a key: the message is kept, the key is not."""
+    key = base64.b64encode(bytes(range(100, 130))).decode()
+    moved = sdp(40_000, host="127.0.0.99", version=2) + f"\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}"
+    at_the_desk = (
+        Ladder("phone_moves_with_key", user="1001")
+        .invited()
+        .answer(180, "Ringing", invite=True)
+        .answer(200, "OK", invite=True, body=sdp(40_000))
+        .receive("ACK")
+        .pause(300)
+        .request("INVITE", 1, body=moved)
+        .receive(100, optional=True)
+        .receive(488)
+        .request("ACK", 1)
+        .receive("BYE")
+        .answer(200, "OK")
+        .start(sipp)
+    )
+    desk.register("1001", at_the_desk.port)
+    caller = sipp.start(
+        "caller_external_media",
+        remote=service.address,
+        values={"line": LINE, "caller": number, "media_port": 9, "talk_ms": 1200},
+    )
+    caller.wait().check()
+    at_the_desk.wait().check()
+    [kept] = book.ended(number).evidence
+    assert b"c=IN IP4 127.0.0.99" in kept
+    assert b"inline:" + b"*" * len(key) in kept
+    assert key.encode() not in kept
