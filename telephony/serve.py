@@ -30,9 +30,10 @@ from duty.services.exceptions import ForwardExceptions
 from duty.services.linechecks import LineChecks
 from duty.services.lines import Lines
 from duty.services.numbering import number_plan
+from duty.services.outages import Outages
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
-from telephony import salvage
+from telephony import heartbeat, salvage
 from telephony.batchstore import BatchStore
 from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
@@ -104,6 +105,8 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await endpoint.open(bindings)
+    opened_at = utc_now()
+    outages = Outages(store, utc_now)
     endpoint.whose_pin = pins.whose
     runner = _check_runner(settings, secrets, endpoint, checks, book, plan)
     disk = DiskWatch(
@@ -119,6 +122,9 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
         clock=loop.time,
     )
     chores = [
+        loop.create_task(
+            heartbeat.keep(outages, {line.number: line.on_outage for line in settings.lines}, since=opened_at)
+        ),
         loop.create_task(_poll_commands(endpoint, commands)),
         loop.create_task(runner.run()),
         loop.create_task(watch(ForwardExceptions(store, utc_now).approved, endpoint.allow)),
@@ -134,6 +140,7 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
     await endpoint.close()
     await runner.close()
     await asyncio.to_thread(book.close)
+    await heartbeat.end(outages)
     store.close()
 
 

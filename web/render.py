@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from duty.domain.rights import Right
+from duty.domain.times import from_text
 from duty.services.accounts import SessionView
 from web import words
 from web.catalogue import Catalogue
@@ -44,6 +45,7 @@ class Renderer:
         self._environment.globals.update(t=catalogue, Right=Right, navigation=NAVIGATION, happening=self._happening)
         for name in ("moment", "minute", "clock", "official", "iso", "position", "confidence", "person"):
             self._environment.filters[name] = getattr(words, name)
+        self._environment.filters["instant"] = from_text
         self._environment.globals["between"] = words.between
         self._environment.globals["reason"] = lambda code: words.reason(catalogue, code)
 

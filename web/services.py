@@ -22,6 +22,7 @@ from duty.services.lines import Lines
 from duty.services.logbook import Logbook
 from duty.services.network import Network
 from duty.services.numbering import number_plan
+from duty.services.outages import Outages
 from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
@@ -48,6 +49,7 @@ class Services:
     lines: Lines
     logbook: Logbook
     network: Network
+    outages: Outages
     outbox: Outbox
     pins: Pins
     recordings: Recordings
@@ -75,6 +77,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         lines=Lines(store, clock),
         logbook=Logbook(store, clock, rules=rules, plan=plan),
         network=Network(store),
+        outages=Outages(store, clock),
         outbox=Outbox(store),
         pins=Pins(store, clock, accounts=accounts),
         recordings=Recordings(store, clock),

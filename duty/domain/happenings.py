@@ -31,6 +31,7 @@ class AlarmKind(StrEnum):
     FORWARD_MARKED = "forward_marked"
     PHONE_UNREACHABLE = "phone_unreachable"
     TRUNK_UNREACHABLE = "trunk_unreachable"
+    LINE_OUTAGE = "line_outage"
     CALL_MISSED = "call_missed"
     RECORDING_DAMAGED = "recording_damaged"
     DISK_LOW = "disk_low"

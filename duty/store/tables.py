@@ -103,6 +103,27 @@ class ComponentRow(Base):
     bindings: Mapped[list[Any]] = mapped_column(JSON, default=list)
 
 
+class HeartbeatRow(Base):
+    """The last sign of life of a process; ``stopped_at`` where it ended on purpose."""
+
+    __tablename__ = "heartbeats"
+    name: Mapped[str] = mapped_column(String(20), primary_key=True)
+    beat_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+
+
+class OutageRow(Base):
+    """A time in which a line was not served, written at the return; only ever added."""
+
+    __tablename__ = "outages"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"), index=True)
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    stopped: Mapped[bool] = mapped_column(Boolean)
+    on_outage: Mapped[str] = mapped_column(String(8))
+
+
 class OfficerRow(Base):
     """A person who may sign in."""
 

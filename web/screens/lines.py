@@ -33,6 +33,7 @@ def lines(request: Request, house: House, actor: Acting) -> HTMLResponse:
         good_states=GOOD_STATES,
         checked=house.linechecks.last(actor.unit_scope(Right.SEE_DESK)),
         last_event=last_event,
+        outages=house.outages.recent(actor.unit_scope(Right.SEE_DESK)),
         exceptions=house.exceptions.recent(actor),
         exception_lines=_lines(house.lines.components(actor.unit_scope(Right.SEE_DESK))),
         exception_ways=[way.value for way in ExceptionWay],
