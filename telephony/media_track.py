@@ -10,10 +10,15 @@ from duty.domain.liveframes import LiveFrame
 from duty.domain.transcripts import Speaker
 from telephony.livefeed import LiveFeed
 from telephony.recorder import Recorder
+from telephony.recording_clock import CLOCK
 from telephony.rtp.g711 import SAMPLE_RATE, Law
 from telephony.rtp.sequence import Order
 from telephony.rtp.timeline import LAG, LEAD, Timeline, Verdict
 
+_CLOCK_EVERY = 10 * SAMPLE_RATE
+"""Samples after which the sidecar says again how the channel lies on our clock."""
+_CLOCK_FIRST = SAMPLE_RATE
+"""And after the beginning of a stream, whose first packet may have been held up."""
 _RUN = SAMPLE_RATE // 10
 """Samples that are handed over together."""
 
@@ -36,7 +41,10 @@ class Track:
         self._reanchored_at = 0
         self._noted_reanchors = 0
         self._noted_lost = 0
+        self._mark: tuple[int, int, int] | None = None
+        self._marked_to = 0
         self.refused = 0
+        self._noted_refused = 0
 
     def position(self, now: float) -> int:
         """The sample that belongs to the moment ``now``."""
@@ -50,6 +58,7 @@ class Track:
             position = self._place(order, timestamp, samples, max(0, arrival))
             if position is None:
                 return
+        self._clocked(position, timestamp, arrival)
         self._join(position, payload, law)
 
     def take_run(self, *, timestamp: int, payload: bytes, size: int, law: Law, now: float) -> None:
@@ -59,6 +68,7 @@ class Track:
         begin, position = 0, self._timeline.follow(timestamp, size, arrival)
         if position is not None:
             if not last or self._timeline.follow((timestamp + last) & 0xFFFFFFFF, size, arrival) is not None:
+                self._clocked(position + last, (timestamp + last) & 0xFFFFFFFF, arrival)
                 self._join(position, payload, law)
                 return
             self._join(position, payload[:size], law)
@@ -105,15 +115,36 @@ class Track:
         if lost > self._noted_lost:
             self._recorder.note("loss", channel=channel, position=self.position(now), packets=lost - self._noted_lost)
         self._noted_lost = lost
+        if self.refused > self._noted_refused:
+            packets, self._noted_refused = self.refused - self._noted_refused, self.refused
+            self._recorder.note("refused", channel=channel, position=self.position(now), packets=packets)
         if self._reanchors != self._noted_reanchors:
             times, self._noted_reanchors = self._reanchors - self._noted_reanchors, self._reanchors
             self._recorder.note("reanchor", channel=channel, position=self._reanchored_at, times=times)
+
+    def _clocked(self, position: int, timestamp: int, arrival: int) -> None:
+        """Remembers the packet that came earliest for its place, and states it every ten seconds."""
+        mark = self._mark
+        if mark is None or position - arrival > mark[0] - mark[2]:
+            self._mark = (position, timestamp, arrival)
+        if position >= self._marked_to:
+            self._state_clock(position, _CLOCK_EVERY if self._marked_to else _CLOCK_FIRST)
+
+    def _state_clock(self, position: int, rest: int) -> None:
+        if self._mark is not None:
+            at, timestamp, arrival = self._mark
+            self._recorder.note(
+                CLOCK, channel=self._speaker.value, position=at, timestamp=timestamp, arrival=max(0, arrival)
+            )
+        self._mark, self._marked_to = None, position + rest
 
     def _place(self, order: Order, timestamp: int, samples: int, arrival: int) -> int | None:
         position, verdict = self._timeline.place(order=order, timestamp=timestamp, samples=samples, arrival=arrival)
         if position is None:
             self.refused += verdict is Verdict.REFUSED
         elif verdict is Verdict.REANCHORED:
+            self._state_clock(position, 0)  # what was heard before belongs to another clock
+            self._marked_to = 0
             self._reanchors += 1
             self._reanchored_at = position
         return position
