@@ -32,6 +32,7 @@ from duty.services.custody import Custody
 from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
 from duty.store.database import Store
 from telephony.adopting import found_call
+from telephony.ballast import Ballast
 from telephony.custody_files import read_through, remove, shelves
 from telephony.custody_worker import CustodyWorker, WorkerDied, WorkerFailed
 from telephony.endpoint import facts_of
@@ -106,15 +107,18 @@ class Keeper:
         self._compared_at: float | None = None
         self._nothing_to_free: bool | None = None
         self._deaths: Counter[str] = Counter()
+        self._ballast = Ballast(settings.data.dir / "run" / "ballast", mark=own.free_mb * 1_000_000)
 
     def step(self) -> bool:
         """The next thing to do; whether there may be more at once. Raises WorkerDied too."""
         self._root.mkdir(parents=True, exist_ok=True)
+        if self._make_room():
+            return True
         due = self._settings.recordings.reconcile_minutes * 60
         if self._compared_at is None or time.monotonic() - self._compared_at >= due:
             self.reconcile()
             self._compared_at = time.monotonic()
-        return self._make_room() or self._release_old() or self._archive_next() or self._read_next()
+        return self._release_old() or self._archive_next() or self._read_next()
 
     def interrupt(self) -> None:
         """Ends what the worker is doing; it will be done again."""
@@ -225,8 +229,10 @@ class Keeper:
         mark = self._settings.recordings.free_mb * 1_000_000
         free = self._free_bytes(self._root)
         if free >= mark:
+            self._ballast.take(free)
             self._tell_freed(nothing=False)
             return False
+        self._ballast.drop(free)
         while free < mark * _MARGIN:
             if not any(self._one_less(act, timedelta(0), "free_mb") for act in _ORDER):
                 self._tell_freed(nothing=free < mark)

@@ -31,6 +31,7 @@ from duty.store.tables import (
     RecordingRow,
 )
 from duty.verifier import verify
+from telephony.ballast import Ballast
 from telephony.custody import Keeper, survey
 from telephony.demo.script import CONVERSATION
 from telephony.endpoint import facts_of
@@ -528,3 +529,15 @@ def test_what_was_removed_before_a_year_is_named(shelf: Shelf) -> None:
         call = session.get_one(CallRow, directory.name)
         call.ended_at = utc_now() - timedelta(days=200)
     assert verdict(shelf) == ("recording_removed_early", directory.name)
+
+
+def test_room_is_kept_for_the_moment_when_there_is_none(tmp_path: Path) -> None:
+    ballast = Ballast(tmp_path / "run" / "ballast", mark=400_000)
+    ballast.take(800_000)
+    assert not (tmp_path / "run").exists(), "it would itself make the disk short"
+    ballast.take(2_000_000)
+    assert (tmp_path / "run" / "ballast").stat().st_size == 100_000
+    ballast.drop(300_000)
+    assert (tmp_path / "run" / "ballast").exists(), "the book can still be written"
+    ballast.drop(50_000)
+    assert not (tmp_path / "run" / "ballast").exists()
