@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -93,11 +94,17 @@ def demo(config: Config = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(config: Config = None, as_json: Json = False) -> None:
-    """Check every unit's logbook link by link, and the recordings behind it."""
+def verify(
+    config: Config = None,
+    as_json: Json = False,
+    anchor: Annotated[
+        Path | None, typer.Option("--anchor", help="An earlier report (--json) that was kept off the machine.")
+    ] = None,
+) -> None:
+    """Check every unit's logbook link by link, and every recording."""
     from dutyline.verify_command import run  # noqa: PLC0415
 
-    run(settings_of(config), as_json=as_json)
+    run(settings_of(config), as_json=as_json, anchor=anchor)
 
 
 @app.command()

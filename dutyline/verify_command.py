@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 
 from config.settings import Settings
 from duty.verifier import CannotVerify, Finding, RecordingsReport, Report, UnitReport, verify
+from duty.verifier.report import CUSTODY
 from dutyline.options import fail, out, print_json
 
 
-def run(settings: Settings, *, as_json: bool) -> None:
-    """Verify the configured store and its recordings; exit status 1 where a book is not whole or cannot be read."""
+def run(settings: Settings, *, as_json: bool, anchor: Path | None = None) -> None:
+    """Verify the configured store and its recordings, against an earlier report in JSON where one is given; exit status
+    1 where a book is not whole or cannot be read."""
+    heads = anchored(anchor) if anchor is not None else None
     try:
-        report = verify(settings.store_url, settings.data.recordings)
+        report = verify(settings.store_url, settings.data.recordings, expected_head=heads)
     except CannotVerify as error:
         raise fail(f"登记簿无法读取，不能校验：{error}") from None
     if as_json:
@@ -23,6 +28,19 @@ def run(settings: Settings, *, as_json: bool) -> None:
         _show(settings, report)
     if report.first_broken is not None:
         raise typer.Exit(1)
+
+
+def anchored(path: Path) -> dict[str, tuple[int, str]]:
+    """The heads that an earlier report noted. Ends the command for what is none."""
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        heads = {unit["code"]: (int(unit["links"]), str(unit["head_hash"])) for unit in report["units"]}
+        kept = report.get("recordings", {})
+        if kept.get("custody"):
+            heads[CUSTODY] = (int(kept["custody"]), str(kept["custody_hash"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise fail(f"存证无法读取：{path}（{error}）") from None
+    return heads
 
 
 def as_plain(report: Report) -> dict[str, object]:

@@ -155,7 +155,7 @@ def _pairs(values: dict[str, str | int | float]) -> list[str]:
 
 @dataclass(slots=True)
 class Service:
-    """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all three processes;
+    """One instance below ``root``; a context manager that starts and stops it. ``whole`` runs all four processes;
     ``data_on`` is a folder, perhaps a disk of its own, that takes the data; ``rtp`` its first and last RTP port, where
     it needs more than the rest."""
 

@@ -256,16 +256,16 @@ def test_a_recording_that_no_row_names_is_taken_into_the_book(shelf: Shelf) -> N
     assert "adopted" in shelf.events(directory)
 
 
-def test_while_the_spool_waits_nothing_is_adopted(shelf: Shelf) -> None:
+def test_what_is_on_its_way_into_the_book_is_not_adopted(shelf: Shelf) -> None:
     directory = shelf.recording()
     with shelf.store.writing() as session:
         session.query(RecordingRow).delete()
     (shelf.folder / "spool").mkdir()
     spool = shelf.folder / "spool" / "book.spool"
-    spool.write_text("{}\n")
+    spool.write_text(f'{{"kind": "WriteCall", "call_id": "{directory.name}"}}\n')
     shelf.keeper.reconcile()
     assert shelf.open() == ["row_missing"]
-    spool.unlink()
+    spool.write_text('{"kind": "WriteCall", "call_id": "another"}\n')
     shelf.keeper.reconcile()
     assert shelf.open() == []
     assert shelf.row(directory).state == "waiting"
