@@ -281,6 +281,14 @@ class MediaEncryptionSettings(_Section):
     trunk: Encryption = "optional"
     keys_without_tls: tuple[MediaSide, ...] = ()
 
+    def suits_clear_signalling(self, number: str) -> None:
+        """Raises ValueError where phones that cannot come by TLS must have keys that go by TLS only."""
+        if self.phones == "required" and "phones" not in self.keys_without_tls:
+            raise ValueError(
+                f"line {number}: media_encryption.phones = required needs an address in sip.listen with transport TLS, "
+                "or phones among keys_without_tls"
+            )
+
 
 class LineSettings(_Section):
     """One duty line."""
@@ -349,6 +357,9 @@ class Settings(BaseSettings):
         _once("unit", [unit.code for unit in self.units])
         _once("line", [line.number for line in self.lines])
         _once("extension", [phone.extension for line in self.lines for phone in line.phones])
+        if not any(each.transport == "TLS" for each in self.sip.listen):
+            for line in self.lines:
+                line.media_encryption.suits_clear_signalling(line.number)
         if sum(unit.is_hub for unit in self.units) != 1:
             raise ValueError("exactly one unit is the hub (is_hub = true)")
         for code in above:

@@ -133,6 +133,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         (UNIT + LINE.replace("20\n", "0\n"), "lines.0.ring_seconds", "greater than 0"),
         (UNIT + LINE + 'forwarding_codes = ["*57*", ""]\n', "lines.0.forwarding_codes.1", "pattern"),
         (UNIT + LINE + '[lines.trunk]\npeers = ["192.0.2.1/40"]\n', "lines.0.trunk.peers.0", "IPv4 network"),
+        (UNIT + LINE + '[lines.media_encryption]\nphones = "required"\n', "", "sip.listen with transport TLS"),
+        (UNIT + LINE + '[lines.media_encryption]\ntrunk = "on"\n', "lines.0.media_encryption.trunk", "'required'"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, text: str, place: str, words: str) -> None:
