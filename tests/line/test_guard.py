@@ -105,7 +105,7 @@ def test_media_moved_off_the_phone_is_refused_and_the_call_goes_on(
     assert (elsewhere.received, elsewhere.foreign) == ([], [])
 
 
-@pytest.mark.parametrize("header", ["Diversion", "History-Info"])
+@pytest.mark.parametrize("header", ["Diversion", "History-Info", "P-Served-User", "Diverted-By"])
 def test_a_call_that_was_forwarded_to_us_is_taken_and_marked(
     service: Service, desk: Desk, book: Book, sipp: Sipp, words: bytes, number: str, header: str
 ) -> None:

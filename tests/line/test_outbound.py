@@ -21,6 +21,7 @@ from duty.store.tables import CommandRow, ContactNumberRow, OfficerRow
 from tests.line.book import Book
 from tests.line.desk import Desk
 from tests.line.service import Line, Service, Trunk
+from tests.line.variants import variant
 from tests.peers.audio import account
 from tests.peers.ports import Address, free_port
 from tests.peers.rtp_peer import RtpPeer
@@ -219,6 +220,32 @@ def test_a_redirect_from_the_network_is_not_followed(
     assert page.alarms == ("forward_blocked",)
     assert page.evidence[0].startswith(b"SIP/2.0 302 ")
     assert (elsewhere.received, elsewhere.foreign) == ([], [])
+
+
+@pytest.mark.rule("6.1-e")
+def test_a_call_that_the_network_forwards_goes_on_and_is_marked(
+    exchange: Exchange, service: Service, book: Book, sipp: Sipp, utterance: bytes, number: str
+) -> None:
+    """181 on a call of ours: whom we reach is no longer whom we dialled, which the book says (RFC 3261 21.1.3)."""
+    forwards = variant(sipp, "phone_answers_and_talks", ("180 Ringing", "181 Call Is Being Forwarded"))
+    far = sipp.start(
+        "phone_answers_and_talks",
+        audio=utterance[::-1],
+        host=PBX_HOST,
+        port=exchange.open[1],
+        values={"user": number},
+        scenarios=forwards,
+    )
+    phone = _dial(sipp, service, "phone_dials_out", "2002", number, audio=utterance)
+    phone.wait().check()
+    far.wait().check()
+    page = book.ended(number)
+    assert page.outcome == "answered"
+    assert page.data_of("forward_marked")["way"] == "forwarded_181"
+    assert "forward_marked" in page.alarms
+    recorded = book.voices(page)
+    assert account(utterance[::-1], recorded[0]).perfect
+    assert account(utterance, recorded[1]).perfect
 
 
 @pytest.mark.rule("6.1-e")

@@ -332,10 +332,11 @@ def test_every_scenario_says_what_it_plays_and_is_well_formed() -> None:
     for path in scenarios:
         text = path.read_text(encoding="utf-8")
         assert ET.fromstring(text).get("name") == path.stem
-        assert path.stem.split("_")[0] in {"caller", "phone", "line"}
+        assert path.stem.split("_")[0] in {"caller", "phone", "line", "recording"}
         assert "<!--\n" in text.split("<scenario")[0]
 
 
 def test_every_scenario_is_run_by_a_test() -> None:
-    tests = Path(__file__).read_text(encoding="utf-8")
+    folders = (Path(__file__).parent, Path(__file__).parents[1] / "line")
+    tests = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
     assert [path.stem for path in SCENARIOS.glob("*.xml") if f'"{path.stem}"' not in tests] == []
