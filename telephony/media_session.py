@@ -36,7 +36,8 @@ class MediaSession:
     loop.
 
     ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, name)`` once when a fax calls
-    (``"cng"``) or answers (``"ced"``); ``on_voice(leg)`` once when the first packet has come;
+    (``"cng"``), answers (``"ced"``) or begins to speak (``"v21"``);
+    ``on_voice(leg)`` once when the first packet has come;
     ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
     negotiated remote. While ``redact_dtmf`` is set, digits are told to ``on_dtmf`` but not written into the
     recording's sidecar (a PIN; tones pressed in the voice stay audible).

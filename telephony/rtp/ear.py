@@ -22,7 +22,8 @@ _AUDIBLE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a piece of voice contained. ``tones`` are ``cng`` and ``ced``, each once in a call."""
+    """What a piece of voice contained. ``tones`` are ``cng``, ``ced`` and ``v21``, each once in a
+    call."""
 
     tones: tuple[str, ...]
     digits: tuple[Digit, ...]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telephony.rtp.g711 import SAMPLE_RATE, Samples
+from telephony.rtp.preamble import PreambleDetector
 
 CALL_PROGRESS_HZ = 450
 CNG_HZ = 1100
@@ -74,7 +75,8 @@ _TONES = _BANK.shape[1] // 2
 
 
 class FaxDetector:
-    """Finds the tones by which fax machines call and answer in the samples of one channel, each reported once.
+    """Finds the tones by which fax machines call and answer, and the preamble of their first words, in the samples of
+    one channel, each reported once.
 
     A calling tone must end: a steady 1100 Hz is a test tone, not a fax. The answering tone may turn its phase (V.25,
     every 0.45 s). Gaps between calls of ``receive`` are taken as nothing.
@@ -84,17 +86,19 @@ class FaxDetector:
         self._found: set[str] = set()
         self._pending: Samples = np.zeros(0, dtype=np.int16)
         self._cng_run = self._ced_run = self._ced_missed = 0
+        self._preamble = PreambleDetector()
 
     def receive(self, samples: Samples) -> list[str]:
-        """``cng`` with the samples in which the first calling tone is seen to have ended, ``ced`` as soon as the
-        answering tone has lasted long enough."""
+        """``cng`` with the samples in which the first calling tone is seen to have ended, ``ced`` and
+        ``v21`` as soon as the answering tone or the preamble has lasted long enough."""
         joined = np.concatenate([self._pending, samples]) if self._pending.size else samples
         whole = joined.size - joined.size % _BLOCK
         self._pending = joined[whole:]
         if not whole:
             return []
-        heard = set()
-        for cng, ced in _tonal(joined[:whole].reshape(-1, _BLOCK)):
+        blocks = joined[:whole].reshape(-1, _BLOCK)
+        heard = {"v21"} if self._preamble.receive(blocks) else set()
+        for cng, ced in _tonal(blocks):
             if self._cng_ended(cng):
                 heard.add("cng")
             if self._ced_lasts(ced):

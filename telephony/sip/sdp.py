@@ -6,6 +6,7 @@ A peer's audio address is an IP address: resolving a name that a stranger sent i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -50,6 +51,7 @@ G711 = (PCMA, PCMU)
 PLAIN = "RTP/AVP"
 SECURE = "RTP/SAVP"
 _NOWHERE = frozenset({"0.0.0.0", "::"})
+_RTCP = re.compile(r"([0-9]{1,5})(?:[ \t]++IN[ \t]++IP[46][ \t]++([0-9A-Fa-f.:]++))?[ \t]*+")
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
 _DIRECTION: dict[tuple[bool, bool], Direction] = {
@@ -307,10 +309,9 @@ def _rtcp_port(media: MediaDescription, host: str) -> int:
     """The port of a=rtcp (RFC 3605), else the one above the media's; 0 where there is none. Reports go to the host of
     the media and nowhere else, whatever the attribute says."""
     for name, value in media.attributes:
-        if name == "rtcp" and value is not None:
-            port, *address = value.split()
-            if port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 65535 and address[2:3] in ([], [host]):
-                return int(port[:6])
+        match = _RTCP.fullmatch(value or "") if name == "rtcp" else None
+        if match is not None and 0 < int(match[1]) <= 65535 and match[2] in (None, host):
+            return int(match[1])
     return media.port + 1 if media.port < 65535 else 0
 
 

@@ -90,3 +90,41 @@ def test_other_tones_are_no_answering_fax(samples: Samples) -> None:
 
 def test_speech_is_no_fax() -> None:
     assert heard_at(np.concatenate([line.samples() for line in CONVERSATION])) == []
+
+
+FLAG = (0, 1, 1, 1, 1, 1, 1, 0)
+
+
+def keyed(seconds: float, bits: tuple[int, ...] = FLAG, *, shift: float = 0.0, level: float = 3000.0) -> Samples:
+    """V.21 channel 2: a mark is 1650 Hz, a space 1850 Hz, at 300 bit/s."""
+    at = np.arange(round(seconds * 8000))
+    hertz = np.where(np.array(bits)[at * 300 // 8000 % len(bits)], 1650, 1850) + shift
+    wave = level * np.sin(2 * np.pi * np.cumsum(hertz) / 8000)
+    line = np.concatenate([np.zeros(4037), wave, np.zeros(8000)])
+    noise = np.random.default_rng(4).normal(0, 60, line.size)
+    return Law.PCMA.decode(Law.PCMA.encode((line + noise).astype(np.int16)))
+
+
+@pytest.mark.rule("5-a")
+@pytest.mark.parametrize("seconds", [0.86, 1.0, 1.15])
+@pytest.mark.parametrize("shift", [-12.0, 0.0, 12.0])
+@pytest.mark.parametrize("frame", [80, 160, 2000])
+def test_the_preamble_of_a_fax_is_found_once(seconds: float, shift: float, frame: int) -> None:
+    line = np.concatenate([keyed(seconds, shift=shift)] * 2)
+    assert [name for name, _ in heard_at(line, frame)] == ["v21"]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        keyed(0.5),
+        keyed(3.0, (1,)),
+        keyed(3.0, (0,)),
+        keyed(1.0, level=20),
+        burst(1750, 3.0),
+        burst(1650, 3.0),
+        np.random.default_rng(5).normal(0, 3000, 80000).astype(np.int16),
+    ],
+)
+def test_a_whistle_or_a_short_burst_of_data_is_no_preamble(samples: Samples) -> None:
+    assert heard_at(samples) == []

@@ -188,12 +188,16 @@ def test_keys_are_masked_and_lengths_stay() -> None:
         ("a=rtcp:7000 IN IP4 203.0.113.9", 5001),
         ("a=rtcp:70000", 5001),
         ("a=rtcp:x", 5001),
+        ("a=rtcp:", 5001),
+        ("a=rtcp: ", 5001),
+        ("a=rtcp:7000 IN", 5001),
+        ("a=rtcp:0", 5001),
         ("a=rtcp-mux", 5000),
         ("a=rtcp:7000\na=rtcp-mux", 5000),
     ],
 )
 def test_reports_go_where_the_offer_says_but_to_no_other_host(attributes: str, port: int) -> None:
-    answer, target = sdp.answer(described(f"m=audio 5000 RTP/AVP 8\n{attributes}".rstrip()), **OWN)
+    answer, target = sdp.answer(described(f"m=audio 5000 RTP/AVP 8\n{attributes}".rstrip("\n")), **OWN)
     assert target.rtcp_port == port
     assert target.rtcp_mux == (("rtcp-mux", None) in answer.media[0].attributes)
 
