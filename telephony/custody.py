@@ -40,7 +40,8 @@ from telephony.endpoint import facts_of
 
 _log = logging.getLogger(__name__)
 
-_STEP_S = 1.0
+_IDLE_S = 10.0
+"""Between two looks for work where the last found none."""
 _RETRY_S = 10.0
 ARCHIVE_RETRY = timedelta(days=1)
 _ORDER = (CustodyAct.RELEASE_RAW, CustodyAct.RELEASE_WAV, CustodyAct.REMOVE)
@@ -78,7 +79,7 @@ def run(settings: Settings) -> None:
                     _log.error("the recordings cannot be kept at the moment: %s", error)
                 stop.wait(_RETRY_S)
                 continue
-            stop.wait(0.0 if busy else _STEP_S)
+            stop.wait(0.0 if busy else _IDLE_S)
     finally:
         keeper.close()
         store.close()

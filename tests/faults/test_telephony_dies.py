@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from telephony.custody import survey
 from tests.faults.talk import begin
 from tests.line.book import Book
 from tests.line.desk import Desk
@@ -45,6 +46,7 @@ def test_killed_in_a_call_everything_until_a_second_before_is_kept(
     talk.check_kept(book, page, until=killed)
     assert abs(page.recording_seconds - (killed - talk.began)) <= 1.0
     assert book.component("4001") == ("registered", "")
+    assert survey(service.settings, book.store, deep=True, heard=lambda _: None) == []
 
 
 @pytest.mark.rule("6.1-a")
