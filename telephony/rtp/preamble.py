@@ -36,10 +36,18 @@ class PreambleDetector:
     def receive(self, blocks: Samples) -> bool:
         """Whether ``blocks`` (rows of 160 samples) complete a preamble."""
         wave = blocks.astype(np.float32)
-        energy = np.maximum(np.einsum("ij,ij->i", wave, wave), _LEAST_ENERGY)
-        parts = np.square(wave @ _BANK)
-        shares = (parts[:, : _BAND.size] + parts[:, _BAND.size :]) * (2 / _BLOCK) / energy[:, None]
-        sums = zip(shares.sum(axis=1), shares[:, _MARK].sum(axis=1), shares[:, _SPACE].sum(axis=1), strict=True)
+        energy = np.einsum("ij,ij->i", wave, wave)
+        power = np.square(wave @ _BANK)
+        band = power.sum(axis=1) * (2 / _BLOCK) / np.maximum(energy, _LEAST_ENERGY)
+        if band.max() < _SHARE:  # as nearly always: a call is listened to for a minute, and it is mostly speech
+            self._run, self._mark, self._space = 0, 0.0, 0.0
+            return False
+        shares = (
+            (power[:, : _BAND.size] + power[:, _BAND.size :])
+            * (2 / _BLOCK)
+            / np.maximum(energy, _LEAST_ENERGY)[:, None]
+        )
+        sums = zip(band, shares[:, _MARK].sum(axis=1), shares[:, _SPACE].sum(axis=1), strict=True)
         return sum(self._step(float(band), float(mark), float(space)) for band, mark, space in sums) > 0
 
     def _step(self, band: float, mark: float, space: float) -> bool:
