@@ -73,7 +73,7 @@ class Trunk:
     def toml(self) -> list[str]:
         """Its part of a settings file."""
         given = self.registrar
-        several = [given] if isinstance(given[1], int) else given
+        several = [given] if isinstance(given[-1], int) else given
         uris = [each if isinstance(each, str) else f"sip:{each[0]}:{each[1]}" for each in several]
         account = {"username": self.username, "password": self.password, "keep_alive_seconds": self.keep_alive_s}
         return ["[lines.trunk]", f"registrar = {json.dumps(uris)}", *_pairs(account)]

@@ -170,6 +170,10 @@ class SippRun:
                 self._process.kill()
                 self._process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: the peer's port stays open, and nothing is answered any more."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """SIGKILL: the peer vanishes without a word."""
         self._process.send_signal(signal.SIGKILL)
