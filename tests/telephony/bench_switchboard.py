@@ -28,12 +28,12 @@ class Meter:
         self._profile = profile
 
     def around(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(*arguments: Any) -> Any:
+        def measured(*arguments: Any, **named: Any) -> Any:
             began = time.process_time_ns()
             if self._profile is not None:
                 self._profile.enable()
             try:
-                return method(*arguments)
+                return method(*arguments, **named)
             finally:
                 if self._profile is not None:
                     self._profile.disable()
