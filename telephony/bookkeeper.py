@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 BATCH = 256
 """Works that share a transaction at most."""
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 """From one transaction to the next, where works come without end: what comes meanwhile shares the next one. The console
 is to see a call within 0.3 s."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 10.0

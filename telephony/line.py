@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal
 
@@ -72,8 +73,12 @@ class PhoneTarget:
 def within(host: str, networks: tuple[Network, ...]) -> bool:
     """Whether the IP address ``host`` lies in one of ``networks``; False for a host that is no IP address."""
     try:
-        address = ip_address(host)
+        address = _address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return any(candidate in network for network in networks for candidate in (address, mapped) if candidate)
+
+
+_address = lru_cache(1024)(ip_address)
+"""The same few hosts speak all the time."""

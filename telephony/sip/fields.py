@@ -114,7 +114,9 @@ class Headers:
         if self._index is None:
             self._index = _indexed(self._items)
         values = self._index.get(name)
-        return values if values is not None else self._index.get(_name(name), ())
+        if values is None and CANONICAL.get(name) != name:
+            values = self._index.get(_name(name))
+        return values or ()
 
     def items(self) -> tuple[Item, ...]:
         """All (canonical name, value) pairs in order."""

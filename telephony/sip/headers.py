@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.remembering import remembered
 from telephony.sip.uri import HOST, Params, Uri, check_host, check_port, parse_uri
 
 TOKEN_CHARS = r"A-Za-z0-9\-.!%*_+`'~"  # noqa: S105 - a grammar term
@@ -163,6 +164,7 @@ class Via:
         return f"SIP/2.0/{self.transport} {self.host}{port}{write_params(self.params)}"
 
 
+@remembered
 def parse_via(text: str) -> Via:
     """One Via value. Raises RemoteProtocolError."""
     text = text.strip(" \t")
@@ -212,6 +214,7 @@ class NameAddr:
         return f"{display}<{self.uri}>{write_params(self.params)}"
 
 
+@remembered
 def parse_name_addr(text: str) -> NameAddr:
     """One name-addr or addr-spec with its header parameters. Raises RemoteProtocolError.
 
@@ -248,6 +251,7 @@ class CSeq:
         return f"{self.number} {self.method}"
 
 
+@remembered
 def parse_cseq(text: str) -> CSeq:
     """A CSeq value. Raises RemoteProtocolError."""
     match = _CSEQ.fullmatch(text.strip(" \t"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from telephony.sip.errors import RemoteProtocolError
+from telephony.sip.remembering import remembered
 
 Params = tuple[tuple[str, str | None], ...]
 
@@ -106,6 +107,7 @@ class OpaqueUri:
 Uri = SipUri | TelUri | OpaqueUri
 
 
+@remembered
 def parse_uri(text: str) -> Uri:
     """The URI in ``text``. Raises RemoteProtocolError (400) for anything that is none."""
     scheme, colon, rest = text.partition(":")
