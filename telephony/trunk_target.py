@@ -72,6 +72,7 @@ class Target:
         self._ping_limit: float | None = None
         self._ping_call_id, self._ping_cseq = token(), 0
         self._pings: list[Request] = []
+        self._takes_options = False
         self.registration: Registration | None = None
         if trunk.username:
             self.registration = Registration(
@@ -104,7 +105,7 @@ class Target:
             return 3
         if self._last_resort_until > now:
             return 2
-        registered = self.registration is None or self.registration.state is RegistrationState.REGISTERED
+        registered = self.registration is None or self._registered
         return 0 if registered and (self._answers or self._keep_alive_s == 0) else 1
 
     # What is heard
@@ -148,6 +149,7 @@ class Target:
         if response.status < 200:
             return
         self._ping_limit = None
+        self._takes_options = True
         if response.status in (408, 503):
             self.gone(f"{response.status} {response.reason}".strip())
             self._ask_again_by(now + self._ping_again_s)
@@ -190,8 +192,9 @@ class Target:
                 self.registration.handle_timer(now)
         if self._ping_limit is not None and self._ping_limit <= now:
             self._ping_limit = None
-            self.gone("timeout")
-            self._ask_again_by(now + self._ping_again_s)
+            if self._takes_options or not self._registered:
+                self.gone("timeout")
+                self._ask_again_by(now + self._ping_again_s)
         if self._ping_due is not None and self._ping_due <= now:
             self._ping(now)
 
@@ -203,6 +206,11 @@ class Target:
             while self.registration.next_event() is not None:
                 pass  # ``state`` says the same
         return requests
+
+    @property
+    def _registered(self) -> bool:
+        """Whether a registration says that it is there. Some PBXs take registrations and never answer OPTIONS."""
+        return self.registration is not None and self.registration.state is RegistrationState.REGISTERED
 
     @property
     def _ping_again_s(self) -> float:

@@ -8,8 +8,9 @@ from duty.domain.calls import CallEventKind, Outcome
 from telephony.actions import ReportTrunks
 from telephony.line import TrunkProfile
 from telephony.outbound import SILENCE_S
+from telephony.sip.events import RequestReceived
 from telephony.sip.flow import Flow, Transport
-from telephony.sip.message import Request
+from telephony.sip.message import Request, make_response
 from telephony.trunk_target import PING_LIMIT_S, TrunkRoute
 from tests.telephony.world import DESK, LOCAL, Peer, World, line
 
@@ -251,7 +252,7 @@ def test_options_tell_a_dead_trunk_from_a_live_one() -> None:
 
 def test_one_that_comes_back_is_registered_at_anew() -> None:
     room = Room(username="line", password="word", keep_alive_s=30.0)
-    room.world.run(1.0)
+    room.world.run(40.0)
     room.first.deaf = True
     room.world.run(40.0)
     assert room.states()[NAMES[0]] == "unreachable"
@@ -262,11 +263,24 @@ def test_one_that_comes_back_is_registered_at_anew() -> None:
     assert len(room.asked(room.first, "REGISTER")) == before + 1, "it may have lost our registration meanwhile"
 
 
+def test_a_pbx_that_registers_us_and_never_answers_options_is_not_gone() -> None:
+    room = Room(routes=ROUTES[:1], username="line", password="word", keep_alive_s=30.0)
+    usual = room.first._requested
+
+    def answer(event: RequestReceived) -> None:
+        if event.request.method != "OPTIONS":
+            usual(event)
+
+    room.first._requested = answer  # type: ignore[method-assign]
+    room.world.run(400.0)
+    assert len(room.asked(room.first, "OPTIONS")) > 5
+    states = [each.state for each in room.world.components() if each.kind == "trunk"]
+    assert "unreachable" not in states
+    assert states[-1] == "registered"
+
+
 @pytest.mark.parametrize(("status", "state"), [(200, "reachable"), (404, "reachable"), (503, "unreachable")])
 def test_any_answer_to_options_will_do_but_one(status: int, state: str) -> None:
-    from telephony.sip.events import RequestReceived
-    from telephony.sip.message import make_response
-
     room = Room(routes=ROUTES[:1], keep_alive_s=30.0)
 
     def answer(event: RequestReceived) -> None:
@@ -299,13 +313,14 @@ def test_what_the_domain_resolves_to_may_change() -> None:
     assert room.states()[DESK] == "failed"
 
 
-def test_weights_share_the_calls_out_and_priorities_do_not() -> None:
+def test_weights_share_the_calls_out() -> None:
     room = Room(routes=(way(FIRST, 0, weight=1), way(SECOND, 0, weight=3)))
-    chances = iter([0.0, 0.99] * 20)
+    chances = iter([0.0, 0.9, 0.45, 0.9, 0.65, 0.9, 0.85, 0.9])  # the first of each two chooses who comes first
     room.world.switchboard._trunks._chance = lambda: next(chances)
     for peer in (room.first, room.second):
         peer.on_invite = lambda session: session.respond(486)
     for _ in range(4):
         room.phone.invite(CALLEE)
         room.world.run(1.0)
-    assert (len(room.first.sessions), len(room.second.sessions)) == (4, 0)
+    assert (len(room.first.sessions), len(room.second.sessions)) == (1, 3)
+    room.world.check()
