@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def seal_one(
             raise NotARecordingError(call_id)
         sealed = by(directory)
     except NotARecordingError:
+        if directory is not None:
+            with suppress(OSError):
+                directory.rmdir()  # made, and then came the end: nothing is in it
         recordings.none_made(call_id)
         return False
     except RecordingNotSealedError as error:

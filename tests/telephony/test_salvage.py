@@ -42,8 +42,10 @@ def test_a_call_without_audio_and_one_that_cannot_be_read(tmp_path: Path) -> Non
         desk.writer.write(work)
     recordings = Recordings(desk.store, utc_now)
     root = tmp_path / "recordings"
-    (root / "2026" / "11" / "23" / f"{2:032x}").mkdir(parents=True)
+    empty = root / "2026" / "11" / "23" / f"{2:032x}"
+    empty.mkdir(parents=True)
     assert seal_unsealed(recordings, root, LATER) == 0
+    assert not empty.exists()
     with desk.store.reading() as session:
         assert [session.get_one(RecordingRow, f"{number:032x}").state for number in (1, 2)] == ["none", "none"]
     assert recordings.unsealed(LATER) == []
