@@ -14,6 +14,7 @@ from tests.interop.digits import press, pressed
 from tests.peers.audio import RATE_HZ, Samples, decode_alaw
 from tests.peers.ports import Address
 from tests.peers.rtp_peer import RtpPacket, RtpPeer, packetize
+from tests.peers.sipp import SCENARIOS as PEERS_SCENARIOS
 from tests.peers.sipp import SippRun
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -58,6 +59,11 @@ class Party:
         self.media.send_packets(packets, to)
         self.media.finish_sending()
         self._last = packets[-1]
+
+
+def folder_of(scenario: str) -> Path:
+    """Where a scenario lies: here or with the peers."""
+    return SCENARIOS if (SCENARIOS / f"{scenario}.xml").exists() else PEERS_SCENARIOS
 
 
 _PIECE = int(0.15 * RATE_HZ)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.cells import proves
 from tests.interop.softphones import Account, Softphone, StartSoftphone
-from tests.interop.talk import SCENARIOS, Party, Values, share_heard, wait_until
+from tests.interop.talk import Party, Values, folder_of, share_heard, wait_until
 from tests.line.book import Book
 from tests.line.conftest import DESK
 from tests.line.desk import Desk
@@ -54,8 +54,7 @@ def _caller(
 ) -> Party:
     media = rtp_peer()
     values: Values = {"line": DESK, "caller": number, "media_port": media.port, **more}
-    folder = {"scenarios": SCENARIOS} if own else {}
-    return Party(sipp.start(scenario, remote=service.address, values=values, **folder), media)
+    return Party(sipp.start(scenario, remote=service.address, values=values, scenarios=folder_of(scenario)), media)
 
 
 @proves("baresip", "desk phone", "registers", "answers", "both voices", "sends digits", "hears digits", "is hung up on")
@@ -156,9 +155,7 @@ def test_the_caller_holds_the_desk_phone(
 ) -> None:
     phone = _phone(softphone, service, book)
     after_ms = len(utterance) // 8 + 1500
-    caller = _caller(
-        sipp, service, rtp_peer, "caller_holds_and_resumes", number, own=True, before_ms=1500, after_ms=after_ms
-    )
+    caller = _caller(sipp, service, rtp_peer, "caller_holds_and_resumes", number, before_ms=1500, after_ms=after_ms)
     phone.wait_ringing()
     phone.answer()
     phone.wait_talking()
@@ -218,8 +215,9 @@ def _line(service: Service) -> str:
 
 def _at_desk(desk: Desk, rtp_peer: OpenPeer, scenario: str, **more: str | int) -> Party:
     media = rtp_peer()
-    folder = {"scenarios": SCENARIOS} if (SCENARIOS / f"{scenario}.xml").exists() else {}
-    return Party(desk.phone(scenario, "1001", values={"media_port": media.port, **more}, **folder), media)
+    return Party(
+        desk.phone(scenario, "1001", values={"media_port": media.port, **more}, scenarios=folder_of(scenario)), media
+    )
 
 
 @proves("baresip", "caller", "answers", "both voices", "sends digits", "hears digits", "hangs up")
