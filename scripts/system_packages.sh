@@ -11,6 +11,7 @@ present() {
         linphone-cli) command -v linphonec >/dev/null ;;
         rtpengine-daemon) command -v rtpengine >/dev/null ;;
         kamailio) command -v kamailio >/dev/null || [ -x /usr/sbin/kamailio ] ;;
+        sox) command -v sox >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
         postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
         poppler-utils) command -v pdftotext >/dev/null ;;
@@ -19,8 +20,8 @@ present() {
 
 case ${1-} in
     run) wanted="fonts-noto-cjk" ;;
-    test) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils" ;;
-    interop) wanted="sip-tester baresip-core chromium fonts-noto-cjk postgresql poppler-utils linphone-cli kamailio" ;;
+    test) wanted="sip-tester baresip-core sox chromium fonts-noto-cjk postgresql poppler-utils" ;;
+    interop) wanted="sip-tester baresip-core sox chromium fonts-noto-cjk postgresql poppler-utils linphone-cli kamailio" ;;
     bench) wanted="sip-tester rtpengine-daemon" ;;
     *) echo "usage: system_packages.sh run|test|interop|bench" >&2; exit 2 ;;
 esac

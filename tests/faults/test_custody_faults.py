@@ -116,8 +116,12 @@ def test_killed_at_any_moment_every_recording_comes_to_the_same_end(shelf: Shelf
         assert time.monotonic() < end, _states(shelf)
         before = sum(map(sum, _states(shelf)))
         keeper.start()
-        # At least until it has begun to work, then at a random moment of it; it must come forward each few times.
-        time.sleep(1.2 + dice.random() * 1.5 + (2.0 if kills % 4 == 3 and before == 0 else 0.0))
+        # Now and then before it has done anything, else at a random moment after its next act; so it comes forward.
+        patience = 1.2 + dice.random() if kills % 3 == 0 else 10.0
+        until = time.monotonic() + patience
+        while sum(map(sum, _states(shelf))) == before and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(dice.random() * 0.1)
         keeper.kill()
         kills += 1
     assert kills >= 2

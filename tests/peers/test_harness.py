@@ -62,5 +62,5 @@ def test_the_account_line_is_baresips() -> None:
     account = BaresipAccount(user="phone1", password="s3cret", registrar=("127.0.0.1", 5070), expires_s=60)
     assert account.line() == (
         "<sip:phone1@127.0.0.1:5070;transport=udp>;auth_user=phone1;auth_pass=s3cret;regint=60;"
-        "answermode=manual;audio_codecs=PCMA;ptime=20"
+        "answermode=manual;audio_codecs=PCMA;ptime=20;dtmfmode=rtpevent"
     )
