@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import struct
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import select
 
 from duty.store.database import Store
@@ -29,7 +29,6 @@ from tests.faults.parties import Exchange, Phone, Plan, Story
 from tests.faults.voices import Choir, Voice
 from tests.line.book import Book
 from tests.line.service import Line, Service
-from tests.peers.audio import FRAME_BYTES
 
 LINES = (
     Line(number="037122590078", phones=("7001", "7002"), max_calls=100),
@@ -37,7 +36,6 @@ LINES = (
 )
 RTP_PORTS = (10_000, 19_999)
 _STAMP = struct.Struct("!4sQI")
-_STAMPS = np.dtype([("magic", "S4"), ("key", ">u8"), ("number", ">u4")])
 _MAGIC = b"SOAK"
 _FILL = bytes(byte & 0x0F ^ 0xD5 for byte in random.Random(1).randbytes(160 - _STAMP.size))
 _END_S = 0.2
@@ -195,15 +193,11 @@ class Soak:
 
 
 def _numbers(path: Path, voice: StampedVoice) -> set[int]:
-    """Of the frames of ``voice`` in the raw channel."""
+    """Of the frames of ``voice`` in the raw channel, wherever a stream that stood still was anchored anew."""
     raw = path.read_bytes() if path.exists() else b""
-    at = raw.find(voice.frame(_FIRST)[: _STAMP.size])
-    if at < 0:
-        return set()
-    blocks = np.frombuffer(raw, np.uint8, (len(raw) - at) // FRAME_BYTES * FRAME_BYTES, at).reshape(-1, FRAME_BYTES)
-    stamps = np.ascontiguousarray(blocks[:, : _STAMP.size]).view(_STAMPS).ravel()
-    own = (stamps["magic"] == _MAGIC) & (stamps["key"] == voice.key)
-    return set(stamps["number"][own].tolist())
+    at = [found.start() for found in re.finditer(_MAGIC, raw) if found.start() + _STAMP.size <= len(raw)]
+    stamps = [_STAMP.unpack_from(raw, place) for place in at]
+    return {number for _, key, number in stamps if key == voice.key}
 
 
 def _files(book: Book, sip_call_ids: list[str]) -> dict[str, Path]:

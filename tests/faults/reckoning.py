@@ -108,7 +108,8 @@ def _calls_in_the_book(result: Reckoning, drill: Drill, by_sip: dict[str, list[C
         result.second_rows += max(0, len(pages) - 1)
         if any(page.outcome != "interrupted" for page in pages[:-1]):
             result.faults.append(f"call {story.plan.number} is in the book twice: {[page.outcome for page in pages]}")
-        known = story.answered_at is not None and _next_kill(drill, story.answered_at) > story.answered_at + _BOOK_LAG_S
+        death = story.killed_at if story.killed_at is not None else _next_kill(drill, story.answered_at or 0.0)
+        known = story.answered_at is not None and death > story.answered_at + _BOOK_LAG_S
         if known and not any(page.answered_at for page in pages):
             result.faults.append(f"call {story.plan.number} was answered, and the book does not know it: {story}")
     strange = by_sip.keys() - {story.call_id for story in drill.stories}
