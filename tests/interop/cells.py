@@ -1,7 +1,7 @@
 """Which cell of the table in ``docs/interop.md`` a test proves: peer, role, capability.
 
-``@proves("linphone", "phone", "hold")`` on a test notes it here; ``test_table.py`` compares the notes with the page, so
-that the page claims neither more nor less than the tests.
+``@proves("linphone", "phone", "hold")`` on a test notes it here, in whatever folder of the tests it is;
+``test_table.py`` compares the notes with the page, so that the page claims neither more nor less than the tests.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def _caller(
 @proves(
     "linphone", "desk phone", "registers", "answers", "both voices", "sends digits", "hears digits", "is hung up on"
 )
+@proves("SIPp", "caller", "sends digits", "hears digits")
 @pytest.mark.rule("6.1-d")
 def test_the_desk_phone_answers(
     service: Service,
@@ -144,6 +145,7 @@ def test_the_desk_phone_holds_resumes_and_hangs_up(
 
 @proves("baresip", "desk phone", "is held")
 @proves("linphone", "desk phone", "is held")
+@proves("SIPp", "caller", "holds")
 def test_the_caller_holds_the_desk_phone(
     service: Service,
     book: Book,
@@ -222,6 +224,7 @@ def _at_desk(desk: Desk, rtp_peer: OpenPeer, scenario: str, **more: str | int) -
 
 @proves("baresip", "caller", "answers", "both voices", "sends digits", "hears digits", "hangs up")
 @proves("linphone", "caller", "answers", "both voices", "sends digits", "hears digits", "hangs up")
+@proves("SIPp", "desk phone", "sends digits", "hears digits")
 @pytest.mark.rule("6.1-d")
 def test_the_caller_talks_and_hangs_up(
     service: Service,
@@ -257,6 +260,7 @@ def test_the_caller_talks_and_hangs_up(
 
 @proves("baresip", "caller", "holds", "is hung up on")
 @proves("linphone", "caller", "holds", "is hung up on")
+@proves("SIPp", "desk phone", "is held")
 def test_the_caller_holds_and_is_hung_up_on(
     service: Service,
     desk: Desk,

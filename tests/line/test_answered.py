@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.interop.cells import proves
 from tests.line.book import Book
 from tests.line.conftest import DESK
 from tests.line.desk import Desk
@@ -16,6 +17,8 @@ from tests.peers.sipp import Sipp
 pytestmark = pytest.mark.peer
 
 
+@proves("SIPp", "desk phone", "registers", "answers", "is hung up on")
+@proves("SIPp", "caller", "answers", "hangs up")
 @pytest.mark.rule("6.1-a")
 @pytest.mark.rule("6.1-d")
 def test_answered_and_the_caller_hangs_up(
@@ -38,6 +41,8 @@ def test_answered_and_the_caller_hangs_up(
     assert account(utterance[::-1], heard[1]).perfect
 
 
+@proves("SIPp", "desk phone", "hangs up")
+@proves("SIPp", "caller", "is hung up on")
 @pytest.mark.rule("6.1-a")
 def test_answered_and_the_phone_hangs_up(
     service: Service, desk: Desk, book: Book, sipp: Sipp, utterance: bytes, number: str

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from telephony.rtp.music import hold_music
+from tests.interop.cells import proves
 from tests.line.book import Book
 from tests.line.conftest import DESK
 from tests.line.desk import Desk
@@ -41,6 +42,8 @@ def phone(port: int, *, method: str, first: str, then: str, codec: int = 8, betw
     return ladder.receive("BYE").answer(200, "OK")
 
 
+@proves("SIPp", "desk phone", "both voices", "holds")
+@proves("SIPp", "caller", "both voices", "is held")
 @pytest.mark.rule("6.1-d")
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 def test_on_hold_the_caller_hears_music_and_the_recording_goes_on(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.interop.cells import proves
 from tests.line.book import Book
 from tests.line.conftest import DESK, HURRIED, MUTE, PROMPT_FRAMES
 from tests.line.desk import Desk
@@ -26,6 +27,8 @@ def _refused(sipp: Sipp, service: Service, line: str, number: str, final: int) -
     return sipp.start("caller_refused", remote=service.address, values=values)
 
 
+@proves("SIPp", "desk phone", "cancels")
+@proves("SIPp", "caller", "cancels")
 @pytest.mark.rule("6.1-a")
 def test_the_caller_gives_up_while_it_rings(service: Service, desk: Desk, book: Book, sipp: Sipp, number: str) -> None:
     phone = desk.phone("phone_never_answers", "1001")
@@ -42,6 +45,8 @@ def test_the_caller_gives_up_while_it_rings(service: Service, desk: Desk, book: 
     assert page.recording_state in ("none", "kept")
 
 
+@proves("SIPp", "desk phone", "refuses")
+@proves("SIPp", "caller", "refuses")
 @pytest.mark.rule("6.1-a")
 @pytest.mark.parametrize(
     ("final", "reason", "towards_caller", "outcome"),
