@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from transcription.callwords import CallWords, call_words
 from transcription.errors import TranscriptionError
 
 
@@ -42,6 +43,7 @@ class Lexicon:
     titles: tuple[str, ...]
     events: tuple[EventWord, ...]
     surnames: frozenset[str]
+    calls: CallWords
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ def load_lexicon(gazetteer: str = "longting") -> Lexicon:
             _toml("gazetteer", f"{gazetteer}.toml"),
             _toml("vocabulary", "units.toml"),
             _toml("vocabulary", "events.toml"),
+            call_words(_toml("vocabulary", "calls.toml"), _words("elsewhere")),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise TranscriptionError(f"词表或地名表无法读取：{error}") from error
@@ -65,8 +68,13 @@ def _toml(folder: str, name: str) -> dict[str, Any]:
     return tomllib.loads((resources.files("config") / folder / name).read_text(encoding="utf-8"))
 
 
-def _build(gazetteer: dict[str, Any], units: dict[str, Any], events: dict[str, Any]) -> Lexicon:
-    surnames = (resources.files("config") / "vocabulary" / "surnames.txt").read_text(encoding="utf-8").splitlines()
+def _words(name: str) -> list[str]:
+    lines = (resources.files("config") / "vocabulary" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [word for line in lines if not line.startswith("#") for word in line.split()]
+
+
+def _build(gazetteer: dict[str, Any], units: dict[str, Any], events: dict[str, Any], calls: CallWords) -> Lexicon:
+    surnames = _words("surnames")
     return Lexicon(
         city=gazetteer["city"],
         district=gazetteer["district"],
@@ -81,7 +89,8 @@ def _build(gazetteer: dict[str, Any], units: dict[str, Any], events: dict[str, A
             for row in events["event"]
             for word in row["words"]
         ),
-        surnames=frozenset(surnames[0]) | frozenset(surnames[1].split()),
+        surnames=frozenset(surnames[0]) | frozenset(surnames[1:]),
+        calls=calls,
     )
 
 
@@ -94,6 +103,9 @@ def _places(gazetteer: dict[str, Any]) -> list[Place]:
         for village in area.get("villages", ()):
             for name in _village_names(village):
                 found.append(Place(name=name, full=f"{district}{area['name']}{name}", kind="village"))
+    found += [
+        Place(name=name, full=name, kind="elsewhere") for name in (*_words("elsewhere"), *gazetteer["neighbours"])
+    ]
     for group in gazetteer["place"]:
         found += [Place(name=name, full=f"{district}{name}", kind=group["kind"]) for name in group["names"]]
     return found

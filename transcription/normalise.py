@@ -19,6 +19,8 @@ _SPOKEN = {
 _DIGIT = "".join(_SPOKEN) + "0-9"
 _PHONE = re.compile(rf"(?<![{_DIGIT}.])[{_DIGIT}](?:[，,、。\-—\s转]{{0,2}}[{_DIGIT}]){{6,}}(?![{_DIGIT}])")
 _VALUES = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
+_PAUSE_SHARE = 6
+"""Characters a phrase has on average, at least, where spaces are pauses."""
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 
 
@@ -40,8 +42,14 @@ class PhoneNumber:
 
 
 def normalise(text: str) -> MappedText:
-    """``text`` in simplified script with full-width punctuation and no space beside a Chinese character."""
+    """``text`` in simplified script with full-width punctuation and no space beside a Chinese character.
+
+    Engines that write no punctuation put a space where the speaker pauses: there it becomes a comma. Where a space
+    stands between all words it means nothing and is dropped.
+    """
     even = punctuated(simplified(text).translate(_NARROW))
+    if sum(map(str.isspace, text)) * _PAUSE_SHARE <= len(text):
+        even = "".join("，" if _is_pause(even, i) else char for i, char in enumerate(even))
     kept = [i for i, char in enumerate(even) if not (char.isspace() and _beside_chinese(even, i))]
     return MappedText(text=punctuated("".join(even[i] for i in kept)), origin=tuple(kept))
 
@@ -105,6 +113,15 @@ def _sum(text: str) -> int | None:
         return None
     trailing = (digit or 0) * (last_unit // 10 if last_unit >= 100 else 1)  # 两百五 is 250
     return total + trailing
+
+
+def _is_pause(text: str, at: int) -> bool:
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    return text[at].isspace() and _is_word(before) and _is_word(after) and _beside_chinese(text, at)
+
+
+def _is_word(char: str) -> bool:
+    return "\u4e00" <= char <= "\u9fff" or (char.isascii() and char.isalnum())
 
 
 def _beside_chinese(text: str, at: int) -> bool:

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class FieldName(StrEnum):
-    """The fields of a draft entry. The four that regulation 六（二） requires come first."""
+    """The fields of a draft. The four that regulation 六（二） requires come first; the last two are no fields of the
+    entry: what kind of call it is, and which of the nine classes of 七（二） it would be reported as (1 to 9)."""
 
     EVENT_TIME = "event_time"
     PLACE = "place"
@@ -20,6 +21,8 @@ class FieldName(StrEnum):
     MEASURES = "measures"
     REQUEST = "request"
     CATEGORY = "category"
+    KIND = "kind"
+    REPORT_CLASS = "report_class"
 
 
 class Source(StrEnum):

@@ -238,12 +238,13 @@ def _set_aside(session: Session, row: RecordingRow, call: CallRow, reason: str, 
 def fill(entry: EntryRow, draft: Draft) -> None:
     """Put the draft's proposals into the fields that are still empty; what an officer wrote is never overwritten."""
     before = content_of(entry)
+    known = before.as_dict()
     best = filter(None, map(draft.field, FieldName))
     for proposal in best:
         name, value = proposal.name.value, proposal.value.strip()[:MAX_FIELD_CHARS]
         if name == "category":
             _fill_category(entry, proposal)
-        elif value and is_readable(value) and not getattr(entry, name):
+        elif name in known and value and is_readable(value) and not getattr(entry, name):
             setattr(entry, name, value)
     if content_of(entry) != before:
         entry.version += 1

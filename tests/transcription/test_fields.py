@@ -17,6 +17,7 @@ from transcription.fields.casualties import said_casualties
 from transcription.fields.events import said_events
 from transcription.fields.people import introduction
 from transcription.fields.places import said_places
+from transcription.fields.reading import turns
 from transcription.fields.times import CHINA, said_times
 from transcription.lexicon import Lexicon, load_lexicon
 
@@ -87,7 +88,7 @@ def test_the_demo_conversation_fills_the_entry(demo: list[tuple[Speaker, str]], 
         "3月5日15时40分",
         "北郊乡党政办值班员张建国来电",
         "孙李唐村一处仓库发生火灾",
-        "两人受伤",
+        "2人受伤",
         "13703786621",
     ):
         assert found.gist.count(part) == 1
@@ -188,16 +189,41 @@ def test_what_is_no_introduction(said: str) -> None:
 @pytest.mark.parametrize(
     ("said", "counts"),
     [
-        ("目前有两人受伤，没有人员死亡", [("受伤", 2), ("死亡", 0)]),
-        ("有三人被困，一人受伤", [("被困", 3), ("受伤", 1)]),
-        ("造成12名群众轻伤", [("轻伤", 12)]),
-        ("死亡一人，失踪两人", [("死亡", 1), ("失踪", 2)]),
-        ("未造成人员伤亡", [("伤亡", 0)]),
-        ("已经转移一百二十六人", []),
+        (["目前有两人受伤，没有人员死亡"], {"受伤": 2, "死亡": 0}),
+        (["有三人被困，一人受伤"], {"被困": 3, "受伤": 1}),
+        (["造成12名群众轻伤"], {"受伤": 12}),
+        (["死亡一人，失踪两人"], {"死亡": 1, "失踪": 2}),
+        (["未造成人员伤亡"], {"死亡": 0, "受伤": 0}),
+        (["已经转移一百二十六人"], {"转移": 126}),
+        (["被困四个人，不对不对，是三个人"], {"被困": 3}),
+        (["有五个人受伤，其中一个重伤"], {"受伤": 5}),
+        (["有两位老人被砸伤，其他没有人员伤亡"], {"受伤": 2}),
+        (["死亡人数从一人上升到两人"], {"死亡": 2}),
+        (["三人受伤", "更正，是四个人受伤"], {"受伤": 4}),
+        (["被困四人全部救出"], {"被困": 0}),
+        (["木有伤着人"], {"受伤": 0}),
+        (["有没有被困的还不清楚"], {}),
+        (["烧死了三千多只鸡"], {}),
     ],
 )
-def test_casualties(said: str, counts: list[tuple[str, int]]) -> None:
-    assert [(c.fate, c.count) for c in said_casualties(said)] == counts
+def test_casualties(said: list[str], counts: dict[str, int]) -> None:
+    spoken = turns(transcript([(Speaker.CALLER, text) for text in said]))
+    assert {fate: found.count for fate, found in said_casualties(spoken).items()} == counts
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "counts"),
+    [
+        ("有没有人员伤亡？", "没有", {"死亡": 0, "受伤": 0}),
+        ("有没有人员受伤？", "没有没有", {"受伤": 0}),
+        ("转移了多少人？", "大概九十个人", {"转移": 90}),
+        ("有多少人？", "", {}),
+        ("有没有人员伤亡？", "还不知道", {}),
+    ],
+)
+def test_casualties_in_an_answer(question: str, answer: str, counts: dict[str, int]) -> None:
+    spoken = turns(transcript([(Speaker.OFFICER, question), (Speaker.CALLER, answer)]))
+    assert {fate: found.count for fate, found in said_casualties(spoken).items()} == counts
 
 
 def test_a_later_figure_corrects_an_earlier_one() -> None:

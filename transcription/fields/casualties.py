@@ -1,52 +1,199 @@
-"""Who was hurt: numbers of people with what befell them, and the plain denials that matter as much."""
+"""Who was hurt: numbers of people with what befell them, the plain denials that matter as much, and corrections.
+
+The last word counts: later figures correct earlier ones, within a sentence (四个人，不对，是三个人) and over the call.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from duty.domain.transcripts import Speaker
+from transcription.fields.reading import Turn
 from transcription.normalise import number
 
-_N = r"[零〇一二两三四五六七八九十百千万0-9]{1,6}"
-_FATES = {
-    **dict.fromkeys(("死亡", "遇难", "身亡"), "死亡"),
-    **dict.fromkeys(("受伤", "烧伤", "昏迷"), "受伤"),
-    **dict.fromkeys(("被困", "被埋"), "被困"),
-    **dict.fromkeys(("失踪", "失联"), "失踪"),
-    **dict.fromkeys(("溺水", "落水"), "溺水"),
-    "重伤": "重伤",
-    "轻伤": "轻伤",
-    "中毒": "中毒",
-    "伤亡": "伤亡",
+DEAD, INJURED, MISSING, TRAPPED, ILL, EVACUATED = "死亡", "受伤", "失踪", "被困", "患病", "转移"
+FATES = {DEAD: "dead", INJURED: "injured", MISSING: "missing", TRAPPED: "trapped", ILL: "ill", EVACUATED: "evacuated"}
+"""What can befall people, as the entry writes it and in English."""
+
+_SAID = {
+    DEAD: "死亡|遇难|身亡|丧生|不治|没命",
+    INJURED: "受了?(?:重|轻|皮外)?伤|[重轻]伤|(?:烧|烫|砸|摔|撞|刺|砍|压|炸|灼)伤|骨折|伤亡",
+    MISSING: "失踪|失联|联系不上|走失|下落不明|没上来|没找(?:着|到)|找不(?:着|到)",
+    TRAPPED: "被困|被埋|困在|压在|没(?:有)?(?:跑|逃)出来",
+    ILL: "中毒|呕吐|腹泻|拉肚子|发烧|发热|感染|不舒服",
+    EVACUATED: "疏散|转移|撤离|撤出|撤到",
 }
-_FATE = "|".join(_FATES)
-_WHO = r"(?:名|个|位)?(?:人员|群众|村民|居民|工人|学生|儿童|老人|员工|司机|乘客|消防员|人)?"
-_BEFORE = re.compile(rf"(?P<n>{_N})(?:名|个|位|人){_WHO}(?:已经|已|不幸|当场|正)?(?P<fate>{_FATE})")
-_AFTER = re.compile(rf"(?:致|造成)?(?P<fate>{_FATE}|死|伤)(?:了|人数|人员)?(?P<n>{_N})(?:名|个|位|人){_WHO}")
-_NONE = re.compile(
-    rf"(?:暂时没有|目前没有|没有|暂无|并无|未造成|尚未造成|无|未发现)(?:任何|造成|发现|出现|接到)?(?:人员|群众|人)?(?P<fate>{_FATE})"
+_FATE = "|".join(f"(?P<{FATES[fate]}>{words})" for fate, words in _SAID.items())
+_N = r"[零〇一二两三四五六七八九十百千万0-9]{1,6}"
+_PEOPLE = rf"(?:(?P<n>{_N})(?:多|来|余|几)?(?:名|个|位|人|口)|(?P<pair>[俩仨]))(?:人)?"
+_WHO = (
+    r"(?:人员|群众|村民|居民|住户|工人|农民工|学生|儿童|小孩|孩子|老人|老太太|老头|员工|司机|乘客|旅客|游客|客人|消防员|警察|民警|师生|业主|观众|"
+    r"人)?"
 )
-_SHORT = {"死": "死亡", "伤": "受伤"}
+_BETWEEN = r"(?:，(?=都|全部|已经)|被|已经|已|都|全部|均|也|还|正在|正|不幸|当场|出现|吸入浓烟|吃饭以后|受|被[^，。；]{1,5}|安全)*"
+_BEFORE = re.compile(rf"{_PEOPLE}{_WHO}{_BETWEEN}(?:{_FATE})")
+_HEAD = r"(?:人数)?(?:了|的|有|约|大约|大概|差不多|周边|周围|附近|滩区|在场)*" + _WHO
+_AFTER = re.compile(
+    rf"(?:{_FATE}|(?P<d>死)|(?P<i>伤))(?:者|病例)?{_HEAD}(?:从[^，。]{{1,6}}(?:上升|增加|变成?)[到为]?|[，]|{_N}户)?(?:了|大概|大约|约)?{_PEOPLE}"
+)
+_NO = r"(?:没有?|木有|无|未|暂无|并无|尚未|未见)"
+_DENIED = re.compile(
+    rf"(?P<rest>其他|其余)?(?<!有){_NO}(?:造成|发生|发现|出现|接到|再|什么|任何|其他(?P<others>))*"
+    rf"(?:人员|群众|人|员工)?(?:的)?(?P<what>{_FATE.replace('?P<', '?P<no_')}|伤着|伤到|死人|死|伤)"
+)
+_FINE = re.compile(r"人(?:都)?(?:没事|平安|安全)")
+_SOLVED = re.compile(
+    rf"(?P<what>被困|失踪|走失)的?(?:{_N}(?:名|个|位|人)人?)(?:已经|已)?(?:全部|都|均|也)*(?:安全)?(?:救出|获救|脱险|找到|找着)"
+)
+_WRONG = r"(?:哦|噢|啊|呃|嗯|，|。)*(?:不对|不是|说错了?|错了|更正)"
+_CORRECTED = re.compile(rf"{_WRONG}[^。；]{{0,16}}?{_PEOPLE}(?:[，]?(?P<again>{_N})(?:名|个|位|人)人?)?")
+_ASKED = re.compile(
+    r"(?:有没有|有无|是否有|有|没有).{0,6}?(?P<what>伤亡|受伤|死亡|伤着|被困|失踪)(?:的)?(?:人)?(?:吗|没|不|？|$)"
+)
+_HOW_MANY = re.compile(
+    rf"(?:(?P<first>{_FATE})了?(?:几|多少)|(?:几|多少)(?:个|名)?人?(?:{_FATE.replace('?P<', '?P<after_')}))"
+)
+_PLAIN_NO = re.compile(rf"^(?:目前|暂时|现在)?{_NO}(?:有)?(?:[，。没]|$)")
+_OF_THEM = re.compile(r"(?:其中|里面|当中|包括)[^，。；]{0,3}$")
+_SHORT = {"死": DEAD, "死人": DEAD, "伤": INJURED, "伤着": INJURED, "伤到": INJURED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaidCasualties:
-    """``count`` people with ``fate`` (a value of ``_FATES``), said at ``start:end`` of a text."""
+    """``count`` people with ``fate`` (a key of ``FATES``), said at ``start:end`` of ``turn``."""
 
+    turn: Turn
     start: int
     end: int
     fate: str
     count: int
 
 
-def said_casualties(text: str) -> list[SaidCasualties]:
-    """Casualties in ``text``, left to right, denials with count 0; a stretch is counted once."""
-    found: list[SaidCasualties] = []
-    for pattern in (_NONE, _BEFORE, _AFTER):
-        for match in pattern.finditer(text):
-            count = 0 if pattern is _NONE else number(match["n"])
-            free = all(match.end() <= other.start or match.start() >= other.end for other in found)
-            if count is not None and free:
-                fate = _SHORT.get(match["fate"]) or _FATES[match["fate"]]
-                found.append(SaidCasualties(start=match.start(), end=match.end(), fate=fate, count=count))
-    return sorted(found, key=lambda said: said.start)
+def said_casualties(turns: Sequence[Turn]) -> dict[str, SaidCasualties]:
+    """The last word on each fate that the caller gives in ``turns``, denials with count 0."""
+    latest: dict[str, SaidCasualties] = {}
+    asked = ""
+    for turn in turns:
+        if turn.speaker is Speaker.OFFICER:
+            asked = turn.text
+            continue
+        for said in sorted((*_answers(asked, turn), *_told(turn)), key=lambda said: said.end):
+            if not _weaker(said, latest.get(said.fate)):
+                latest[said.fate] = said
+        latest |= _corrections(turn, latest)
+        asked = ""
+    return latest
+
+
+def _weaker(said: SaidCasualties, before: SaidCasualties | None) -> bool:
+    """没有其他人员受伤 does not undo 两人受伤."""
+    text = said.turn.text[max(0, said.start - 4) : said.end]
+    return before is not None and before.count > 0 and said.count == 0 and ("其他" in text or "其余" in text)
+
+
+def _told(turn: Turn) -> Iterable[SaidCasualties]:
+    taken: list[tuple[int, int]] = []
+    for pattern, read in _READERS:
+        for match in pattern.finditer(turn.text):
+            if any(match.start() < end and match.end() > start for start, end in taken):
+                continue
+            found = [(fate, count) for fate, count in read(match) if count is not None]
+            if not found:
+                continue
+            taken.append(match.span())
+            if _OF_THEM.search(turn.text[: match.start()]):
+                continue
+            for fate, count in found:
+                yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=fate, count=count)
+
+
+def _counted(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
+    groups = match.groupdict()
+    fate = next((fate for fate, name in FATES.items() if groups.get(name)), "")
+    fate = fate or (DEAD if groups.get("d") else INJURED)
+    if fate == INJURED and groups.get("injured") == "伤亡":
+        return
+    yield fate, _people(match)
+
+
+def _people(match: re.Match[str]) -> int | None:
+    pair = match["pair"]
+    return {"俩": 2, "仨": 3}[pair] if pair else number(match["n"])
+
+
+def _denied(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
+    what, rest = match["what"], match["rest"] or match["others"] is not None
+    if what == "伤亡":
+        return [(INJURED, 0)] if rest else [(DEAD, 0), (INJURED, 0)]
+    return [(_fate_of(what), 0)]
+
+
+def _fate_of(what: str) -> str:
+    return _SHORT.get(what) or next((fate for fate, words in _SAID.items() if re.fullmatch(words, what)), INJURED)
+
+
+def _fine(_match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
+    return [(INJURED, 0)]
+
+
+def _solved(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
+    return [(TRAPPED if match["what"] == "被困" else MISSING, 0)]
+
+
+_READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Iterable[tuple[str, int | None]]]], ...] = (
+    (_SOLVED, _solved),
+    (_DENIED, _denied),
+    (_BEFORE, _counted),
+    (_AFTER, _counted),
+    (_FINE, _fine),
+)
+"""Tried in this order; what one has read no other reads again."""
+
+
+def _answers(asked: str, turn: Turn) -> Iterable[SaidCasualties]:
+    """没有 after 有没有人员伤亡, and 九十个人 after 转移多少人."""
+    question = _ASKED.search(asked)
+    denial = _PLAIN_NO.match(turn.text)
+    if question is not None and denial is not None:
+        fates = (DEAD, INJURED) if question["what"] == "伤亡" else (_fate_of(question["what"]),)
+        for fate in fates:
+            yield SaidCasualties(turn=turn, start=denial.start(), end=denial.end(), fate=fate, count=0)
+    amount = _HOW_MANY.search(asked)
+    told = re.search(_PEOPLE, turn.text)
+    if amount is not None and told is not None and (count := _people(told)) is not None:
+        groups = amount.groupdict()
+        fate = next((f for f, name in FATES.items() if groups.get(name) or groups.get(f"after_{name}")), INJURED)
+        yield SaidCasualties(turn=turn, start=told.start(), end=told.end(), fate=fate, count=count)
+
+
+def _corrections(turn: Turn, latest: dict[str, SaidCasualties]) -> dict[str, SaidCasualties]:
+    """A number taken back within the turn: the fate that was said nearest before it, or that had this number."""
+    changed: dict[str, SaidCasualties] = {}
+    for match in _CORRECTED.finditer(turn.text):
+        count = number(match["again"]) if match["again"] else _people(match)
+        before = [said for said in latest.values() if said.turn is turn and said.end <= match.start() + 1]
+        nearest = max(before, key=lambda said: said.end, default=None)
+        if nearest is None or match.start() - nearest.end > _NEAR:
+            nearest = _numbered(turn.text[: match.start()], latest)
+        if nearest is None or count is None:
+            continue
+        if any(
+            said.turn is turn and match.start() <= said.start and said.fate == nearest.fate for said in latest.values()
+        ):
+            continue
+        changed[nearest.fate] = SaidCasualties(
+            turn=turn, start=match.start(), end=match.end(), fate=nearest.fate, count=count
+        )
+    return changed
+
+
+_NEAR = 3
+_LAST_NUMBER = re.compile(rf"({_N})(?:名|个|位|人)人?[，。]?$")
+
+
+def _numbered(text: str, latest: dict[str, SaidCasualties]) -> SaidCasualties | None:
+    said = _LAST_NUMBER.search(text)
+    count = number(said[1]) if said else None
+    return next((each for each in latest.values() if count is not None and each.count == count), None)

@@ -6,15 +6,26 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from duty.domain.drafts import DraftField, FieldName, Source, Span
+from duty.domain.drafts import DraftField, FieldName, Source
 from duty.domain.entries import Category
 from duty.domain.transcripts import Speaker, Transcript
-from transcription.fields.casualties import said_casualties
+from transcription.fields.casualties import (
+    DEAD,
+    EVACUATED,
+    ILL,
+    INJURED,
+    MISSING,
+    TRAPPED,
+    said_casualties,
+)
 from transcription.fields.events import SaidEvent, said_events
-from transcription.fields.people import Said, introduction
+from transcription.fields.kinds import call_kind, report_class
+from transcription.fields.people import introduction
 from transcription.fields.places import SaidPlace, said_places
 from transcription.fields.reading import Turn, turns
+from transcription.fields.said import Said
 from transcription.fields.times import CHINA, said_times, written
+from transcription.fields.units import calling_unit
 from transcription.lexicon import Lexicon
 from transcription.normalise import phone_numbers
 
@@ -37,18 +48,25 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
     """
     spoken = turns(transcript)
     fields: list[DraftField] = []
+    callers = [turn for turn in spoken if turn.speaker is Speaker.CALLER]
+    own = calling_unit([turn.text for turn in callers], lexicon)
     for turn in spoken:
+        unit = own[1] if own is not None and turn is callers[own[0]] else None
         weight = 1.0 if turn.speaker is Speaker.CALLER else _OFFICER
         fields += _times(turn, weight, called_at, lexicon)
-        fields += _places(turn, weight, lexicon)
+        fields += _places(turn, weight, unit, lexicon)
         fields += _events(turn, weight, lexicon)
         if turn.speaker is Speaker.CALLER:
-            fields += _people(turn, lexicon)
-        fields += _phones(turn, weight)
-    callers = [turn for turn in spoken if turn.speaker is Speaker.CALLER]
-    fields += _casualties(callers)
+            fields += _phones(turn)
+    fields += _people(callers, own, lexicon)
+    fields += _casualties(spoken)
     fields += _matching(callers, FieldName.MEASURES, _MEASURES, 0.7)
     fields += _matching(callers, FieldName.REQUEST, _REQUEST, 0.6)
+    what = list(_what_it_is(spoken, lexicon))
+    if kind := next((field.normalised for field in what if field.name is FieldName.KIND), ""):
+        nothing = _OF_EVENTS | (set() if kind in _ABOUT_PLACES else {FieldName.PLACE})
+        fields = [field for field in fields if field.name not in nothing]
+    fields += what
     order = list(FieldName)
     ranked = sorted(fields, key=lambda field: (order.index(field.name), -field.confidence))
     best: dict[tuple[FieldName, str], DraftField] = {}
@@ -56,6 +74,21 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
         best.setdefault((field.name, field.normalised), field)
     return tuple(best.values())
 
+
+def _what_it_is(spoken: list[Turn], lexicon: Lexicon) -> Iterable[DraftField]:
+    """What kind of call it is and, for an event, its class of report; each only where words show it."""
+    kind = call_kind(spoken, lexicon.calls)
+    shown = [(FieldName.KIND, kind)] if kind is not None else []
+    if kind is None and (found := report_class(spoken, lexicon)) is not None:
+        shown.append((FieldName.REPORT_CLASS, found))
+    for name, each in shown:
+        yield _field(name, each.turn, each.start, each.end, each.sure, value=each.value)
+
+
+_OF_EVENTS = frozenset({FieldName.EVENT_TIME, FieldName.CASUALTIES})
+"""What a notice, a drill or a wrong number does not have, whatever hours and numbers are named in it."""
+
+_ABOUT_PLACES = frozenset({"directive", "notice", "drill", "inquiry"})
 
 _CATEGORIES = {
     "自然灾害": Category.INCIDENT,
@@ -100,17 +133,24 @@ def _times(turn: Turn, weight: float, called_at: datetime, lexicon: Lexicon) -> 
         )
 
 
-def _places(turn: Turn, weight: float, lexicon: Lexicon) -> Iterable[DraftField]:
-    """Places; those of the introduction are the caller's own, and those before an event outweigh others."""
-    known = introduction(turn.text, lexicon) if turn.speaker is Speaker.CALLER else None
-    unit = known.unit if known else None
+def _places(turn: Turn, weight: float, unit: Said | None, lexicon: Lexicon) -> Iterable[DraftField]:
+    """Places; those before an event outweigh others, and the caller's own village counts only where nothing else is
+    named."""
     eventful = [event.start for event in said_events(turn.text, lexicon)]
     for said in said_places(turn.text, lexicon):
+        sure = said.sure * weight * _WIDTH.get(said.kind, 1.0)
         if unit is not None and said.start < unit.end and said.end > unit.start:
-            continue
+            if said.kind not in ("village", "sight"):
+                continue
+            sure *= _OWN_VILLAGE
         near = any(0 <= at - said.start <= 40 for at in eventful)
-        sure = said.sure * weight * (1.0 if near else 0.6)
+        sure *= 1.0 if near else 0.6
         yield _field(FieldName.PLACE, turn, said.start, said.end, sure, value=said.name, normalised=said.full)
+
+
+_WIDTH = {"district": 0.5, "area": 0.7}
+"""A wider place is the scene only where no narrower one is named."""
+_OWN_VILLAGE = 0.3
 
 
 def _events(turn: Turn, weight: float, lexicon: Lexicon) -> Iterable[DraftField]:
@@ -137,44 +177,58 @@ def _clause(text: str, start: int, end: int, event: SaidEvent, places: list[Said
     return "".join(chars[start:end])
 
 
-def _people(turn: Turn, lexicon: Lexicon) -> Iterable[DraftField]:
-    found = introduction(turn.text, lexicon)
-    if found is None:
-        return
-    parts: tuple[tuple[FieldName, Said | None], ...] = (
-        (FieldName.CALLER_UNIT, found.unit),
-        (FieldName.CALLER_TITLE, found.title),
-        (FieldName.CALLER_NAME, found.name),
-    )
-    for name, said in parts:
-        if said is not None:
-            yield _field(name, turn, said.start, said.end, said.sure, value=said.value)
+def _people(callers: list[Turn], unit: tuple[int, Said] | None, lexicon: Lexicon) -> Iterable[DraftField]:
+    """The caller's unit, title and name from each self-introduction."""
+    if unit is not None:
+        index, said = unit
+        yield _field(FieldName.CALLER_UNIT, callers[index], said.start, said.end, said.sure, value=said.value)
+    for turn in callers:
+        found = introduction(turn.text, lexicon)
+        parts = (
+            ((FieldName.CALLER_TITLE, found.title), (FieldName.CALLER_NAME, found.name)) if found is not None else ()
+        )
+        for name, part in parts:
+            if part is not None:
+                yield _field(name, turn, part.start, part.end, part.sure, value=part.value)
 
 
-def _phones(turn: Turn, weight: float) -> Iterable[DraftField]:
+def _phones(turn: Turn) -> Iterable[DraftField]:
+    """Numbers that the caller gives; one that is no longer in use is none."""
     for said in phone_numbers(turn.text):
         whole = len(said.digits) == 11 or (len(said.digits) in (7, 8) and said.digits[0] not in "01")
-        sure = weight * (0.9 if whole else 0.5)
+        before, after = turn.text[max(0, said.start - 8) : said.start], turn.text[said.end : said.end + 6]
+        old = _OLD_NUMBER.search(before) is not None or _OUT_OF_USE.match(after) is not None
+        sure = (0.9 if whole else 0.5) * (0.2 if old else 1.0)
         yield _field(FieldName.CALLER_PHONE, turn, said.start, said.end, sure, value=said.digits)
 
 
-def _casualties(callers: list[Turn]) -> Iterable[DraftField]:
+_OLD_NUMBER = re.compile(r"(?:原来|以前|旧|老)[^，。新]{0,5}$")
+_OUT_OF_USE = re.compile(r"，?(?:不用|停用|作废|停机|打不通|取消)")
+
+
+def _casualties(spoken: list[Turn]) -> Iterable[DraftField]:
     """One field for the call: the last word on each fate counts, since later figures correct earlier ones."""
-    latest: dict[str, tuple[int, str, float, tuple[Span, ...]]] = {}
-    for turn in callers:
-        for said in said_casualties(turn.text):
-            sure = turn.confidence(said.start, said.end)
-            text = turn.text[said.start : said.end]
-            latest[said.fate] = (said.count, text, sure, turn.spans(said.start, said.end))
+    latest = said_casualties(spoken)
     if latest:
+        said = list(latest.values())
         yield DraftField(
             name=FieldName.CASUALTIES,
-            value="，".join(text for _, text, _, _ in latest.values()),
-            normalised=";".join(f"{fate}={count}" for fate, (count, _, _, _) in latest.items()),
-            confidence=round(0.9 * min(sure for _, _, sure, _ in latest.values()), 4),
+            value="，".join(f"{each.count}人{each.fate}" if each.count else _NOBODY[each.fate] for each in said),
+            normalised=";".join(f"{each.fate}={each.count}" for each in said),
+            confidence=round(0.9 * min(each.turn.confidence(each.start, each.end) for each in said), 4),
             source=Source.TRANSCRIPT,
-            spans=tuple(span for _, _, _, spans in latest.values() for span in spans),
+            spans=tuple(span for each in said for span in each.turn.spans(each.start, each.end)),
         )
+
+
+_NOBODY = {
+    DEAD: "无人员死亡",
+    INJURED: "无人员受伤",
+    MISSING: "无人员失踪",
+    TRAPPED: "无人员被困",
+    ILL: "无人员患病",
+    EVACUATED: "无人员转移",
+}
 
 
 def _matching(callers: list[Turn], name: FieldName, pattern: re.Pattern[str], sure: float) -> Iterable[DraftField]:

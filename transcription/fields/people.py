@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from transcription.fields.homophones import heard, sounds
+from transcription.fields.said import Said
+from transcription.fields.units import unit_at
 from transcription.lexicon import Lexicon
 
 _INTRO = re.compile(
@@ -14,16 +15,6 @@ _INTRO = re.compile(
 )
 _STOPS = "，。？！；、：,.?!"
 _NOT_GIVEN = re.compile(r"[有在向要说报我你您他她给就的是想把来去这那和与跟请关反]|现在|今天|明天|昨天|刚才|刚刚")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A value said at ``start:end`` of a text; ``sure`` is 0..1."""
-
-    start: int
-    end: int
-    value: str
-    sure: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +41,7 @@ def introduction(text: str, lexicon: Lexicon) -> Introduction | None:
 
 def _read(text: str, at: int, end: int, lexicon: Lexicon, *, named: bool) -> Introduction:
     end = _past_comma(text, end, lexicon)
-    unit = None if named else _unit(text, at, end, lexicon)
+    unit = None if named else unit_at(text, at, end, lexicon)
     after = unit.end if unit else at
     after += 1 if text[after : after + 1] in ("的", "，") else 0
     title = _title(text, after, end, lexicon)
@@ -71,25 +62,6 @@ def _past_comma(text: str, end: int, lexicon: Lexicon) -> int:
         stops = [i for stop in _STOPS if (i := text.find(stop, end + 1)) >= 0]
         return min(stops, default=len(text))
     return end
-
-
-@lru_cache(maxsize=8)
-def _unit_names(areas: tuple[str, ...], ends: tuple[str, ...], whole: tuple[str, ...], district: str) -> frozenset[str]:
-    stems = [*areas, *(area.removesuffix("街道") + "街道" for area in areas), district]
-    made = {stem + end.removeprefix("街道") if stem.endswith("街道") else stem + end for stem in stems for end in ends}
-    return frozenset(made | set(areas) | set(whole))
-
-
-def _unit(text: str, at: int, end: int, lexicon: Lexicon) -> Said | None:
-    known = _unit_names(lexicon.areas, lexicon.unit_ends, lexicon.whole_units, lexicon.district)
-    for start, stop, name, as_is in heard(text[at:end], known):
-        if start <= 2:
-            return Said(start=at + start, end=at + stop, value=name, sure=0.95 if as_is else 0.75)
-    ends = "|".join(sorted((*lexicon.unit_ends, *lexicon.area_suffixes), key=len, reverse=True))
-    free = re.compile(rf"[\u4e00-\u9fff]{{1,14}}(?:{ends})").match(text, at, end)
-    if free is None:
-        return None
-    return Said(start=free.start(), end=free.end(), value=free.group(), sure=0.75)
 
 
 def _title(text: str, at: int, end: int, lexicon: Lexicon) -> Said | None:

@@ -1,0 +1,88 @@
+"""The fields of written duty calls: measured on calls that no rule was made from (requirements 6.1-d, 6.2-b, 7.2-a)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from duty.domain.drafts import Source
+from transcription.draft import CallFacts, draft
+from transcription.errors import TranscriptionError
+from transcription.evaluation.corpus import GoldCall, read_corpus
+from transcription.evaluation.fieldscore import FIELDS, FieldReport, measure_fields
+from transcription.lexicon import Lexicon, load_lexicon
+
+CORPUS = Path(__file__).resolve().parents[1] / "corpus" / "duty_calls"
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[GoldCall]:
+    return read_corpus(CORPUS.glob("*.toml"))
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return load_lexicon()
+
+
+@pytest.fixture(scope="module")
+def report(calls: list[GoldCall], lexicon: Lexicon) -> FieldReport:
+    return measure_fields([call for call in calls if call.part == "test"], lexicon)
+
+
+def test_the_corpus_is_large_enough_and_split(calls: list[GoldCall]) -> None:
+    parts = [call.part for call in calls]
+    assert len(calls) >= 120
+    assert 0.3 <= parts.count("test") / len(parts) <= 0.5
+    assert {call.kind for call in calls} >= {"event", "directive", "notice", "drill", "wrong_number", "fax"}
+    assert {call.event_class for call in calls} == set(range(10))
+
+
+@pytest.mark.rule("6.1-d", "6.2-b")
+@pytest.mark.parametrize("field", FIELDS)
+def test_fields_of_calls_no_rule_was_made_from(report: FieldReport, field: str) -> None:
+    score = report.fields[field]
+    wrong = [difference for difference in report.differences if difference.field == field]
+    assert score.right + score.missed >= 20, "too few to measure"
+    assert score.f1 >= 0.9, f"F1 {score.f1:.3f}: {wrong}"
+
+
+@pytest.mark.rule("7.2-a")
+def test_classes_and_kinds(report: FieldReport) -> None:
+    assert report.classes_right / report.calls >= 0.9, report.differences
+    assert report.kinds_right / report.calls >= 0.9, report.differences
+
+
+@pytest.mark.rule("6.1-d")
+def test_every_value_points_at_words_that_were_said_then(calls: list[GoldCall], lexicon: Lexicon) -> None:
+    for call in calls:
+        transcript = call.transcript()
+        for field in draft(transcript, CallFacts(started_at=call.at), lexicon).fields:
+            assert field.source is Source.TRANSCRIPT
+            assert field.spans, (call.call_id, field)
+            for span in field.spans:
+                segment = transcript.segments[span.segment]
+                said = [
+                    word.text
+                    for word in segment.words
+                    if word.start_s < span.end_s - 1e-6 and word.end_s > span.start_s + 1e-6
+                ]
+                text = segment.text[span.start_char : span.end_char]
+                assert "".join(said) == "".join(text.split()), (call.call_id, field)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[[call]]\nid = 'a'", "不完整"),
+        ("[[call]]\nid = 'a'\ncolour = 1", "未知字段"),
+        ("call = 1", "无法读取"),
+        ("[[call", "无法读取"),
+    ],
+)
+def test_a_corpus_at_fault_is_named(tmp_path: Path, text: str, fault: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(TranscriptionError, match=fault):
+        read_corpus([file])

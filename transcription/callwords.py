@@ -1,0 +1,70 @@
+"""The words by which a call shows what it is: read from the vocabulary, compiled once, handed to the pure rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRule:
+    """A call is ``name`` where one of ``said`` occurs in what either says or one of ``caller`` in what the caller says,
+    none of ``unless`` occurs, and the caller says no more than ``short`` characters (0: any number)."""
+
+    name: str
+    said: re.Pattern[str] | None
+    caller: re.Pattern[str] | None
+    unless: re.Pattern[str] | None
+    short: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRule:
+    """One of the nine classes of regulation 七（二）: each pattern that occurs adds its score. ``outside`` also needs a
+    place outside the city."""
+
+    number: int
+    words: tuple[tuple[re.Pattern[str], int], ...]
+    outside: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallWords:
+    """Kinds in the order in which they are tried, and the classes."""
+
+    kinds: tuple[KindRule, ...]
+    classes: tuple[ClassRule, ...]
+    elsewhere: re.Pattern[str]
+
+
+def call_words(table: dict[str, Any], elsewhere: list[str]) -> CallWords:
+    """The rules of a vocabulary file. Raises KeyError, TypeError and ValueError for what is none."""
+    return CallWords(
+        kinds=tuple(
+            KindRule(
+                name=row["name"],
+                said=_any(row.get("said")),
+                caller=_any(row.get("caller")),
+                unless=_any(row.get("unless")),
+                short=row.get("short", 0),
+            )
+            for row in table["kind"]
+        ),
+        classes=tuple(
+            ClassRule(
+                number=row["number"],
+                words=tuple((re.compile(word["say"]), word["score"]) for word in row["words"]),
+                outside=row.get("outside", False),
+            )
+            for row in table["class"]
+        ),
+        elsewhere=re.compile("|".join(sorted(map(re.escape, elsewhere), key=len, reverse=True))),
+    )
+
+
+def _any(patterns: list[str] | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+    except re.error as error:
+        raise ValueError(f"{error.pattern!r}: {error.msg}") from error

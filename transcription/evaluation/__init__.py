@@ -1,0 +1,1 @@
+"""How well speech becomes entries, measured: what a unit runs on its own calls before it chooses a model."""

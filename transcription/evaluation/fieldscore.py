@@ -1,0 +1,152 @@
+"""Drafts against what a careful officer would have entered: precision, recall and F1 for each field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from duty.domain.drafts import Draft, FieldName
+from transcription.draft import CallFacts, draft
+from transcription.evaluation.corpus import GoldCall
+from transcription.fields.casualties import FATES
+from transcription.lexicon import Lexicon
+
+FIELDS = ("time", "place", "casualties", "phone", "unit")
+_ABOVE = re.compile(r"^(?:河南省)?(?:开封市)?(?:龙亭区)?")
+_ROOM = re.compile(r"(?<=..)(?<!政府)(?<![省市区县]委)(?:值班室|调度室)$")
+_TAIL = re.compile(r"(?:村|社区|附近|门口|路口)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Counts for one field over many calls: ``right`` values found, ``wrong`` ones proposed, ``missed`` ones not."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+
+    @property
+    def precision(self) -> float:
+        """Share of what was proposed that is right; 1 where nothing was proposed."""
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Share of what was said that was found; 1 where nothing was said."""
+        return self.right / (self.right + self.missed) if self.right + self.missed else 1.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of both."""
+        both = 2 * self.right + self.wrong + self.missed
+        return 2 * self.right / both if both else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field of one call that is not as it should be; each side a sorted tuple of values."""
+
+    call_id: str
+    field: str
+    wanted: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldReport:
+    """Scores by field, how many calls had their class and kind right, and every difference."""
+
+    calls: int
+    fields: dict[str, Score]
+    classes_right: int
+    kinds_right: int
+    differences: tuple[Difference, ...]
+
+
+def measure_fields(calls: Sequence[GoldCall], lexicon: Lexicon) -> FieldReport:
+    """Draft every call from its written words and compare. Pure; raises nothing."""
+    counts = {name: [0, 0, 0] for name in FIELDS}
+    differences: list[Difference] = []
+    classes = kinds = 0
+    for call in calls:
+        made = draft(call.transcript(), CallFacts(started_at=call.at), lexicon)
+        for name in FIELDS:
+            wanted, found = _wanted(call, name), _found(made, name)
+            right = _matching(name, wanted, found)
+            for index, count in enumerate((right, len(found) - right, len(wanted) - right)):
+                counts[name][index] += count
+            if right != len(wanted) or right != len(found):
+                differences.append(
+                    Difference(call_id=call.call_id, field=name, wanted=tuple(wanted), found=tuple(found))
+                )
+        kind = _best(made, FieldName.KIND) or "event"
+        for name, wanted_one, found_one in (
+            ("class", str(call.event_class), _best(made, FieldName.REPORT_CLASS) or ("9" if kind == "event" else "0")),
+            ("kind", call.kind, kind),
+        ):
+            good = wanted_one == found_one
+            classes += good and name == "class"
+            kinds += good and name == "kind"
+            if not good:
+                differences.append(
+                    Difference(call_id=call.call_id, field=name, wanted=(wanted_one,), found=(found_one,))
+                )
+    scores = {name: Score(right=right, wrong=wrong, missed=missed) for name, (right, wrong, missed) in counts.items()}
+    return FieldReport(
+        calls=len(calls),
+        fields=scores,
+        classes_right=classes,
+        kinds_right=kinds,
+        differences=tuple(differences),
+    )
+
+
+def _best(made: Draft, name: FieldName) -> str:
+    field = made.field(name)
+    return "" if field is None else field.normalised
+
+
+def _wanted(call: GoldCall, name: str) -> list[str]:
+    if name == "time":
+        return [call.time.isoformat(timespec="minutes")] if call.time else []
+    if name == "casualties":
+        return sorted(f"{fate}={count}" for fate, count in call.casualties.items())
+    value = {"place": call.place, "phone": call.phone, "unit": call.unit}[name]
+    return [value] if value else []
+
+
+def _found(made: Draft, name: str) -> list[str]:
+    if name == "time":
+        value = _best(made, FieldName.EVENT_TIME)
+        return [datetime.fromisoformat(value).isoformat(timespec="minutes")] if value else []
+    if name == "casualties":
+        parts = filter(None, _best(made, FieldName.CASUALTIES).split(";"))
+        return sorted(f"{FATES.get(fate, fate)}={count}" for fate, _, count in (part.partition("=") for part in parts))
+    field = {"place": FieldName.PLACE, "phone": FieldName.CALLER_PHONE, "unit": FieldName.CALLER_UNIT}[name]
+    value = _best(made, field)
+    return [value] if value else []
+
+
+def _matching(name: str, wanted: Iterable[str], found: Sequence[str]) -> int:
+    if name == "place":
+        return sum(any(_same_place(one, other) for other in found) for one in wanted)
+    if name == "unit":
+        return sum(any(_same_place(_ROOM.sub("", one), _ROOM.sub("", other)) for other in found) for one in wanted)
+    return len(set(wanted) & set(found))
+
+
+def _same_place(one: str, other: str) -> bool:
+    """The same spot: the names agree but for the city and district before and 村, 附近 and the like behind; a township
+    may stand on one side only."""
+    left, right = (_TAIL.sub("", _plain(value)) for value in (one, other))
+    return left == right or any(
+        a.endswith(b) and re.fullmatch(r".{2,5}(?:乡|镇|街道)", a[: -len(b)]) is not None
+        for a, b in ((left, right), (right, left))
+        if len(a) > len(b)
+    )
+
+
+def _plain(value: str) -> str:
+    return _ABOVE.sub("", value)

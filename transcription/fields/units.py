@@ -1,0 +1,131 @@
+"""Which unit calls: named after 我是, or at the beginning (北郊乡党政办，报告一起火灾); never the one addressed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from transcription.fields.homophones import heard
+from transcription.fields.said import Said
+from transcription.lexicon import Lexicon
+
+_ROOMS = (
+    r"(?:网信办|综合科|督查室|会议科|信息中心|指挥中心|调度室|值班室|办公室|秘书科|[\u4e00-\u9fff]{2}科(?![技学长]))?"
+)
+_ASKED = re.compile(r"^(?:的?值班室)?(?:吗|吧|么|嘛|不|是不是|对吧)")
+_ADDRESSED = re.compile(
+    r"(?:请|让|要求|通知|转告|转达|你们|恁们?|您们?|给|跟|和|与|同|及|、|找|问|去|到|在|从|由|对|经|向|联系|协调|已经|家|是不是|请问是)$"
+)
+_SELF = re.compile(r"(?:我们?是|俺们?是|这边是|这里是|我这边是|我这里是|本人是|我们?|俺们?|^是|我在)$")
+_OPENING = re.compile(
+    r"^(?:喂|哎|诶|嗯|呃|那个|您好|你好|好|领导|同志|晚上|上午|下午|早上|过年|中午|的|区里|政府|区政府|龙亭区|值班室|值班的?|报告|"
+    r"吗|吧|请讲|在吗|是|啊|呀|嘛|一下|续报|通报|老师|[，。？！、])*$"
+)
+_AFTER = re.compile(
+    r"^[的，]?(?:值班|报告|通知|续报|通报|查岗|抽查|核实|我姓|我叫|姓|叫|党|办|主任|副|乡长|书记|村|老|小|，)"
+)
+_EARLY_TURNS = 2
+
+
+@lru_cache(maxsize=8)
+def _known(lexicon_key: tuple[tuple[str, ...], ...], district: str) -> frozenset[str]:
+    areas, ends, whole, villages = lexicon_key
+    stems = [*areas, *(area.removesuffix("街道") + "街道" for area in areas), district, district.removesuffix("区")]
+    made = {stem + end.removeprefix("街道") if stem.endswith("街道") else stem + end for stem in stems for end in ends}
+    short = {name[1:] for name in whole if name[0] in "区市" and len(name) >= 4}
+    return frozenset(made | set(areas) | set(whole) | short | set(villages))
+
+
+def known_units(lexicon: Lexicon) -> frozenset[str]:
+    """Every unit name that the district's data can make."""
+    villages = tuple(place.name for place in lexicon.places if place.kind in ("village", "sight", "area"))
+    key = (lexicon.areas, lexicon.unit_ends, lexicon.whole_units, villages)
+    return _known(key, lexicon.district)
+
+
+def unit_at(text: str, at: int, end: int, lexicon: Lexicon) -> Said | None:
+    """The unit that begins at character ``at`` or within two characters after it."""
+    for said in _named(text[at:end], lexicon):
+        if said.start <= 2:
+            return Said(start=at + said.start, end=at + said.end, value=said.value, sure=said.sure)
+    free = _free(lexicon).match(text, at, end)
+    if free is None:
+        return None
+    return Said(start=free.start(), end=free.end(), value=free.group(), sure=0.75)
+
+
+def calling_unit(texts: Sequence[str], lexicon: Lexicon) -> tuple[int, Said] | None:
+    """The unit of the caller in its turns ``texts``: which turn, and the words. None where it names none."""
+    best: tuple[int, Said] | None = None
+    for index, text in enumerate(texts):
+        for said in _candidates(text, lexicon):
+            sure = said.sure * _standing(text, said) * (1.0 if index < _EARLY_TURNS else 0.8)
+            if sure > 0.3 and (best is None or sure > best[1].sure):
+                best = index, Said(start=said.start, end=said.end, value=said.value, sure=round(sure, 4))
+    return best
+
+
+def _standing(text: str, said: Said) -> float:
+    """How plainly the unit at ``said`` is the caller's own, 0..1: by what stands before and behind it."""
+    before, after = text[: said.start], text[said.end :]
+    if _ASKED.match(after) or _ADDRESSED.search(before):
+        return 0.0
+    if _SELF.search(before):
+        return 1.0
+    if _OPENING.match(before):
+        return 0.95
+    if before.endswith(("，", "。", "？", "！")) and _AFTER.match(after) and len(before) < 40:
+        return 0.6
+    return 0.35 if before.endswith(("，", "。")) and (after[:1] in "，。" or not after) else 0.0
+
+
+def _candidates(text: str, lexicon: Lexicon) -> Iterable[Said]:
+    named = _named(text, lexicon)
+    yield from named
+    for match in _free(lexicon).finditer(text):
+        lead = _LEAD.match(match.group())
+        start = match.start() + (lead.end() if lead else 0)
+        if start < match.end() - 2 and all(start >= each.end or match.end() <= each.start for each in named):
+            yield Said(start=start, end=match.end(), value=text[start : match.end()], sure=0.75)
+
+
+_LEAD = re.compile(r".*(?:我们?是|俺们?是|这里是|这边是|我们?|俺们?|您好|你好|是|的|在|报告|一下)")
+
+
+def _named(text: str, lexicon: Lexicon) -> list[Said]:
+    """Known names, each with the office behind it that belongs to it (区政府办 + 综合科), neighbours joined."""
+    found: list[Said] = []
+    for start, stop, name, as_is in heard(text, known_units(lexicon)):
+        part = _part(lexicon).match(text, stop)
+        end = part.end() if part else stop
+        own = part["own"] if part and part["own"] else ""
+        said = Said(
+            start=start, end=end, value=name + own + (part["room"] if part else ""), sure=0.95 if as_is else 0.75
+        )
+        if found and found[-1].end == start:
+            said = replace(said, start=found[-1].start, value=found.pop().value + said.value)
+        found.append(said)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _ending(ends: tuple[str, ...]) -> re.Pattern[str]:
+    longest = "|".join(sorted(ends, key=len, reverse=True))
+    return re.compile(rf"[\u4e00-\u9fff]{{1,12}}?(?:{longest}){_ROOMS}")
+
+
+@lru_cache(maxsize=8)
+def _parting(ends: tuple[str, ...]) -> re.Pattern[str]:
+    longest = "|".join(sorted(ends, key=len, reverse=True))
+    return re.compile(rf"(?:(?:的|，)?(?:那个|呃|，)*(?P<own>{longest}))?(?P<room>{_ROOMS})")
+
+
+def _part(lexicon: Lexicon) -> re.Pattern[str]:
+    """What may stand behind a known name and belongs to it: 北郊乡的那个 + 党政办, 清明上河园 + 景区."""
+    return _parting(lexicon.unit_ends)
+
+
+def _free(lexicon: Lexicon) -> re.Pattern[str]:
+    return _ending((*lexicon.unit_ends, *lexicon.area_suffixes))
