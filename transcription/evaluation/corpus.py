@@ -88,8 +88,8 @@ def read_corpus(paths: Iterable[Path]) -> list[GoldCall]:
     seen: set[str] = set()
     for path in sorted(paths):
         try:
-            rows = tomllib.loads(path.read_text(encoding="utf-8"))["call"]
-        except (OSError, KeyError, ValueError) as error:
+            rows = list(tomllib.loads(path.read_text(encoding="utf-8"))["call"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise TranscriptionError(f"语料文件 {path.name} 无法读取：{error}") from error
         for row in rows:
             call = _call(row, path.name)
