@@ -33,11 +33,14 @@ def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[i
     """Where ``names`` occur in ``text``: (start, end, name, written as is). Longer names win over what they overlap,
     written ones over those found by sound; by sound only names of ``shortest`` characters or more are sought."""
     spoken = sounds(text)
-    found = []
-    for name in set(names):
-        found += [(at, at + len(name), name, True) for at in _positions(text, name)]
-        if len(name) >= shortest:
-            found += [(at, at + len(name), name, False) for at in _positions(spoken, sounds(name))]
+    written, by_sound, sizes = _index(frozenset(names), shortest)
+    found: list[tuple[int, int, str, bool]] = []
+    for size in sizes:
+        for at in range(len(text) - size + 1):
+            end = at + size
+            if (name := text[at:end]) in written:
+                found.append((at, end, name, True))
+            found += [(at, end, name, False) for name in by_sound.get(spoken[at:end], ())]
     found.sort(key=lambda hit: (hit[0] - hit[1], not hit[3], hit[0]))
     kept: list[tuple[int, int, str, bool]] = []
     for hit in found:
@@ -46,6 +49,13 @@ def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[i
     return sorted(kept)
 
 
-def _positions(text: str | tuple[str, ...], wanted: str | tuple[str, ...]) -> list[int]:
-    size = len(wanted)
-    return [at for at in range(len(text) - size + 1) if text[at : at + size] == wanted]
+@lru_cache(maxsize=32)
+def _index(
+    names: frozenset[str], shortest: int
+) -> tuple[frozenset[str], dict[tuple[str, ...], tuple[str, ...]], tuple[int, ...]]:
+    """``names`` to be looked up by writing and, from ``shortest`` characters on, by sound; and the lengths they have."""
+    by_sound: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name in sorted(names):
+        if len(name) >= shortest:
+            by_sound[sounds(name)] = (*by_sound.get(sounds(name), ()), name)
+    return names, by_sound, tuple(sorted({len(name) for name in names if name}))
