@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from config.settings import Settings
 from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
-from duty.services.captions import show_caption
+from duty.services.captions import show_caption, warn_of_secrecy
 from duty.services.recordings import Recordings
 from duty.store.database import Store
 from transcription.choose import choose_streaming, load
@@ -24,6 +24,7 @@ from transcription.lexicon import load_lexicon
 from transcription.live import LiveCaption, LiveCaptions
 from transcription.live import serve as serve_captions
 from transcription.model_store import installed
+from transcription.secrecy import SecretWords, load_secret_words
 from transcription.worker import Place, Worker
 
 _log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
         try:
             engine = load(choice.model)
             if isinstance(engine, StreamingEngine):
-                writer = CaptionWriter(store)
+                writer = CaptionWriter(store, load_secret_words())
                 serve_captions(settings.data.live_socket, LiveCaptions(engine, writer.write), stop)
         except (TranscriptionError, OSError):
             _log.exception("live captions stopped")
@@ -73,10 +74,12 @@ def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
 
 
 class CaptionWriter:
-    """Puts captions into the outbox: every final one, of the partial ones a few a second."""
+    """Puts captions into the outbox: every final one, of the partial ones a few a second. Words of ``secrets`` in any
+    warn the desk, whose call may go on but not so (requirement 6.5-a)."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, secrets: SecretWords) -> None:
         self._store = store
+        self._secrets = secrets
         self._last: dict[tuple[str, str], float] = {}
 
     def write(self, caption: LiveCaption) -> None:
@@ -98,5 +101,7 @@ class CaptionWriter:
                 text=caption.text,
                 final=caption.final,
             )
+            if self._secrets.said(caption.text):
+                warn_of_secrecy(self._store, at=utc_now(), call_id=caption.call_id)
         except SQLAlchemyError as error:
             _log.warning("a caption could not be written: %s", error)

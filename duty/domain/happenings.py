@@ -46,6 +46,7 @@ class AlarmKind(StrEnum):
     DISK_NOTHING_TO_FREE = "disk_nothing_to_free"
     RECORDING_DIFFERS = "recording_differs"
     ARCHIVE_FAILED = "archive_failed"
+    SECRECY_SUSPECTED = "secrecy_suspected"
 
 
 class Severity(StrEnum):

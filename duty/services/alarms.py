@@ -27,6 +27,7 @@ STANDING = frozenset(
         AlarmKind.DISK_NOTHING_TO_FREE,
         AlarmKind.RECORDING_DIFFERS,
         AlarmKind.ARCHIVE_FAILED,
+        AlarmKind.SECRECY_SUSPECTED,
     }
 )
 """Kinds that describe a state: one open alarm per subject, cleared when the state passes."""

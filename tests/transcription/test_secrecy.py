@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
+from duty.domain.transcripts import Speaker
+from duty.store.database import Store
+from duty.store.tables import AlarmRow
+from tests.duty.room import Room
 from transcription.evaluation.corpus import read_corpus
+from transcription.live import LiveCaption
 from transcription.secrecy import SecretLevel, load_secret_words, secret_words
+from transcription.serve import CaptionWriter
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus" / "duty_calls"
 WORDS = load_secret_words()
@@ -65,3 +72,21 @@ def test_any_text_gives_spans_that_lie_in_it(text: str) -> None:
 def test_a_rule_of_one_character_is_refused() -> None:
     with pytest.raises(ValueError, match="一个字"):
         secret_words([{"name": "x", "level": "inner", "say": ["密"]}])
+
+
+def test_the_desk_is_warned_once_a_call_and_not_told_which_words(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'duty.db'}")
+    store.migrate()
+    call_id = Room(store).arrive()
+    writer = CaptionWriter(store, WORDS)
+    for said in ("您好", "我这儿有一份绝密文件", "绝密文件三页"):
+        writer.write(
+            LiveCaption(
+                call_id=call_id, speaker=Speaker.CALLER, text=said, start_s=0.0, end_s=1.0, final=True, words=()
+            )
+        )
+    with store.reading() as session:
+        alarms = session.scalars(select(AlarmRow).where(AlarmRow.kind == "secrecy_suspected")).all()
+    assert [alarm.call_id for alarm in alarms] == [call_id]
+    assert "绝密" not in str(alarms[0].data) + alarms[0].subject
+    store.close()

@@ -53,7 +53,7 @@ def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[i
 def _index(
     names: frozenset[str], shortest: int
 ) -> tuple[frozenset[str], dict[tuple[str, ...], tuple[str, ...]], tuple[int, ...]]:
-    """``names`` to be looked up by writing and, from ``shortest`` characters on, by sound; and the lengths they have."""
+    """``names`` to be looked up by writing and, from ``shortest`` characters on, by sound; and their lengths."""
     by_sound: dict[tuple[str, ...], tuple[str, ...]] = {}
     for name in sorted(names):
         if len(name) >= shortest:
