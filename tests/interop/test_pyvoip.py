@@ -68,3 +68,21 @@ def test_pyvoip_talks_hears_keys_and_hangs_up(
     sound = book.sound(page)
     assert share_heard(said, sound[:, 0]) >= HEARD
     assert share_heard(decode_alaw(utterance), sound[:, 1]) >= HEARD
+
+
+@proves("pyVoIP", "caller", "is held")
+def test_pyvoip_is_held(
+    caller: Pyvoip, desk: Desk, book: Book, rtp_peer: OpenPeer, utterance: bytes, number: str
+) -> None:
+    """The hold is between the phone and the line: pyVoIP is asked nothing, hears music and then the officer again."""
+    officer = _officer(desk, rtp_peer, "phone_holds_and_resumes", before_ms=500)
+    caller.dial(DESK)
+    caller.wait_talking()
+    book.wait(number, lambda page: "resumed" in page.kinds)
+    officer.says(utterance)
+    time.sleep(1.0)
+    heard, _ = caller.heard()
+    caller.hangup()
+    officer.run.wait().check()
+    assert share_heard(decode_alaw(utterance), heard) >= HEARD
+    assert book.ended(number).data_of("held") == {"by": "officer"}
