@@ -37,6 +37,7 @@ class DifferenceKind(StrEnum):
     MANIFEST_MISSING = "manifest_missing"
     MANIFEST_DIFFERS = "manifest_differs"
     ARCHIVE_MISSING = "archive_missing"
+    ARCHIVE_LENGTH = "archive_length"
     ARCHIVE_ALTERED = "archive_altered"
     ORPHAN = "orphan"
     STRAY = "stray"
@@ -218,7 +219,7 @@ def _files(row: Booked, here: Shelved | None) -> list[Difference]:
         if size is None:
             found.append(differs(DifferenceKind.ARCHIVE_MISSING, name))
         elif size != row.archive_bytes:
-            found.append(differs(DifferenceKind.ARCHIVE_ALTERED, str(size)))
+            found.append(differs(DifferenceKind.ARCHIVE_LENGTH, str(size)))
     if here is None:
         return found
     if here.manifest is None:

@@ -72,7 +72,7 @@ def kinds(row: Booked | None, shelf: Shelved | None, *, now: datetime = NOW) -> 
         (replace(ROW, chain=""), SHELF, []),
         (replace(ROW, **COPY), replace(SHELF, archives={"recording.opus": 99}), []),
         (replace(ROW, **COPY), SHELF, ["archive_missing"]),
-        (replace(ROW, **COPY), replace(SHELF, archives={"recording.opus": 98}), ["archive_altered"]),
+        (replace(ROW, **COPY), replace(SHELF, archives={"recording.opus": 98}), ["archive_length"]),
         (
             replace(ROW, **COPY, wav_released=True),
             replace(SHELF, wav_bytes=None, archives={"recording.opus": 99}),

@@ -331,6 +331,22 @@ def test_a_copy_that_cannot_be_made_releases_nothing_and_is_told(shelf: Shelf) -
     assert [alarm.subject for alarm in shelf.alarms("archive_failed")] == [directory.name]
 
 
+def test_a_copy_that_was_cut_is_one_difference_however_often_one_looks(shelf: Shelf) -> None:
+    directory = shelf.recording()
+    _age(shelf, directory, days=40)
+    keeper = shelf.kept(archive_after_days=3)
+    shelf.run(keeper)
+    whole = (directory / "recording.opus").read_bytes()
+    os.truncate(directory / "recording.opus", 900)
+    for _ in range(3):
+        keeper.reconcile()
+        assert shelf.open() == ["archive_length"]
+    (directory / "recording.opus").write_bytes(whole)
+    keeper.reconcile()
+    keeper.close()
+    assert shelf.open() == []
+
+
 def test_a_copy_that_was_altered_does_not_let_the_wav_go(shelf: Shelf) -> None:
     directory = shelf.recording()
     _age(shelf, directory, days=40)
