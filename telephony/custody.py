@@ -253,7 +253,11 @@ class Keeper:
             passed_over.add(call_id)
             if row is None or not self._whole(act, row):
                 continue
-            self._acts.perform(act, call_id, reason=reason)
+            try:
+                self._acts.perform(act, call_id, reason=reason)
+            except DutyError as error:
+                _log.info("%s stays: %s", call_id, error)  # put under a hold, say, while it was read
+                continue
             if freed := remove(self._root / row.place, act):
                 return freed
         return 0

@@ -17,8 +17,11 @@ from sqlalchemy import delete, select
 
 from config.settings import Settings, load
 from duty.domain.calls import CallEventKind, Outcome
+from duty.domain.custody import Booked, Reading
+from duty.domain.rights import Role
 from duty.domain.times import utc_now
 from duty.domain.transcripts import Speaker
+from duty.services.holds import Holds
 from duty.store.database import Store
 from duty.store.tables import (
     AlarmRow,
@@ -33,6 +36,7 @@ from duty.store.tables import (
 from duty.verifier import verify
 from telephony.ballast import Ballast
 from telephony.custody import Keeper, survey
+from telephony.custody_worker import CustodyWorker
 from telephony.demo.script import CONVERSATION
 from telephony.endpoint import facts_of
 from telephony.recorder import Recorder
@@ -403,6 +407,26 @@ def test_a_short_disk_is_freed_of_what_is_safe_oldest_first(shelf: Shelf) -> Non
     shelf.free = 10**12
     shelf.run()
     assert shelf.open() == []
+
+
+def test_a_hold_placed_while_the_recording_is_read_keeps_it_and_the_keeper_goes_on(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, free = shelf.recording(ago=timedelta(days=2)), shelf.recording(ago=timedelta(days=1))
+    read = CustodyWorker.read
+
+    def and_hold(worker: CustodyWorker, root: Path, row: Booked, *, hurry: bool = False) -> Reading:
+        if row.call_id == held.name:
+            Holds(shelf.store, utc_now).place(shelf.room.person(Role.LEADER), held.name, reason="调查")
+        return read(worker, root, row, hurry=hurry)
+
+    monkeypatch.setattr(CustodyWorker, "read", and_hold)
+    readings = iter([400_000_000, 600_000_000])
+    keeper = Keeper(shelf.settings(), shelf.store, free_bytes=lambda _: next(readings))
+    assert keeper._make_room()
+    keeper.close()
+    assert (held / "caller.alaw").exists()
+    assert not (free / "caller.alaw").exists()
 
 
 def test_freeing_stops_as_soon_as_there_is_room(shelf: Shelf) -> None:
