@@ -52,6 +52,26 @@ def prepare(settings: Settings) -> Prepared:
     return Prepared(secrets=secrets, credentials=credentials)
 
 
+def not_for_production(settings: Settings) -> tuple[str, ...]:
+    """Why the service must not be started as ``web.production`` demands; empty where it may. Raises
+    sqlalchemy.exc.OperationalError."""
+    if not settings.web.production:
+        return ()
+    reasons = []
+    if not settings.web.secure_cookies:
+        reasons.append("控制台须经 HTTPS 访问：请设置 web.secure_cookies = true")
+    store = Store(settings.store_url)
+    try:
+        logins = Accounts(store, utc_now).one_time_logins()
+    finally:
+        store.close()
+    if logins:
+        reasons.append(
+            f"以下账号的一次性密码尚未修改：{'、'.join(logins)}（先以 web.production = false 启动并登录修改）"
+        )
+    return tuple(reasons)
+
+
 def _plans(settings: Settings) -> tuple[list[UnitPlan], list[LinePlan]]:
     units = [UnitPlan(**unit.model_dump(exclude={"retention_days"})) for unit in settings.units]
     lines = [

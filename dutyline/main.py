@@ -22,7 +22,7 @@ from duty.services.accounts import Accounts
 from duty.services.alarms import Alarms
 from duty.store.database import Store
 from dutyline import logs
-from dutyline.first_start import Prepared, prepare
+from dutyline.first_start import Prepared, not_for_production, prepare
 from dutyline.models_command import app as models_app
 from dutyline.options import Config, Json, fail, out, settings_of
 from dutyline.supervisor import Supervisor, follow_parent
@@ -42,6 +42,8 @@ def serve(config: Config = None) -> None:
     logs.set_up("serve")
     prepared = prepare(settings)
     _welcome(settings, prepared)
+    if reasons := not_for_production(settings):
+        raise fail(f"正式运行（web.production）不能启动：{'；'.join(reasons)}")
 
     def died(name: str, status: int) -> None:
         store = Store(settings.store_url)

@@ -63,11 +63,11 @@ class DiskWatch:
         """Look for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            free = shutil.disk_usage(self._directory).free
             try:
+                free = shutil.disk_usage(self._directory).free
                 await asyncio.to_thread(self.look, free, loop.time())
-            except SQLAlchemyError as error:
-                _log.error("the disk alarm cannot be written: %s", error)
+            except (SQLAlchemyError, OSError) as error:  # the next look may succeed; the watch must not end
+                _log.error("the disk cannot be watched, or its alarm not written: %s", error)
             await asyncio.sleep(LOOK_S)
 
     def look(self, free: int, now: float) -> None:

@@ -78,7 +78,7 @@ class LiveWatch:
                 await asyncio.sleep(every_s)
                 try:
                     await self.look()
-                except SQLAlchemyError as error:
+                except (SQLAlchemyError, OSError) as error:  # the next look may succeed; the watch must not end
                     _log.error("live calls cannot be compared with the book: %s", error)
         finally:
             await asyncio.to_thread(self._sealing.close)

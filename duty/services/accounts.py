@@ -60,6 +60,12 @@ class Accounts:
         self._hasher = hasher or PasswordHasher()
         self._decoy = self._hasher.hash(secrets.token_hex(8))
 
+    def one_time_logins(self) -> list[str]:
+        """Active accounts whose one-time password has not been changed yet, by login."""
+        query = select(OfficerRow.login).where(OfficerRow.active, OfficerRow.must_change_password)
+        with self._store.reading() as session:
+            return list(session.scalars(query.order_by(OfficerRow.login)))
+
     def add_officer(
         self,
         *,
