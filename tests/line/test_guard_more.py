@@ -56,8 +56,8 @@ def unharmed(book: Book, caller: SippRun, speech: bytes, number: str) -> CallPag
     page = book.ended(number)
     assert (page.outcome, page.end_reason) == ("answered", "caller_hung_up")
     recorded = book.voices(page)
-    assert account(speech[::-1], recorded[0]).perfect
-    assert account(speech, recorded[1]).perfect
+    assert account(speech[::-1], recorded[0]).perfect, "the caller was not heard all the time"
+    assert account(speech, recorded[1]).perfect, "the officer was not heard all the time"
     return page
 
 

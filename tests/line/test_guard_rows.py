@@ -18,10 +18,11 @@ from duty.domain.happenings import EventKind
 from duty.store.database import Store
 from duty.store.tables import EventRow
 from telephony.guard import TABLE
-from tests.line.book import Book, CallPage
+from tests.line.book import Book
 from tests.line.conftest import DESK, PAIR
 from tests.line.desk import Desk
 from tests.line.service import Service
+from tests.line.test_guard_more import unharmed
 from tests.line.variants import variant
 from tests.peers.audio import account
 from tests.peers.rtp_peer import RtpPeer
@@ -117,17 +118,6 @@ class AlarmWatch:
 def watch(service: Service) -> Iterator[AlarmWatch]:
     with closing(Store(service.settings.store_url)) as store, AlarmWatch(store) as watching:
         yield watching
-
-
-def unharmed(book: Book, caller: SippRun, speech: bytes, number: str) -> CallPage:
-    """The caller ended the call when it wanted, and both were recorded without a lost frame."""
-    caller.wait().check()
-    page = book.ended(number)
-    assert (page.outcome, page.end_reason) == ("answered", "caller_hung_up")
-    recorded = book.voices(page)
-    assert account(speech[::-1], recorded[0]).perfect, "the caller was not heard all the time"
-    assert account(speech, recorded[1]).perfect, "the officer was not heard all the time"
-    return page
 
 
 @pytest.mark.parametrize(("way", "method", "headers", "body", "final"), ATTEMPTS)
