@@ -140,17 +140,25 @@ def _places(turn: Turn, weight: float, unit: Said | None, lexicon: Lexicon) -> I
     for said in said_places(turn.text, lexicon):
         sure = said.sure * weight * _WIDTH.get(said.kind, 1.0)
         if unit is not None and said.start < unit.end and said.end > unit.start:
-            if said.kind not in ("village", "sight"):
+            if said.kind not in ("village", "sight") and _OWN_SITE.search(said.name) is None:
                 continue
             sure *= _OWN_VILLAGE
+        if _INHABITANTS.match(turn.text, said.end) or _ASKED_FOR.search(turn.text[: said.start]):
+            sure *= _BESIDE
         near = any(0 <= at - said.start <= 40 for at in eventful)
         sure *= 1.0 if near else 0.6
         yield _field(FieldName.PLACE, turn, said.start, said.end, sure, value=said.name, normalised=said.full)
 
 
-_WIDTH = {"district": 0.5, "area": 0.7}
+_OWN_SITE = re.compile(r"(?:小学|中学|大学|学校|幼儿园|项目部|化工|[^工]厂|景区|站|敬老院|养老院|广场|商场|公园|公司)$")
+"""What a caller may speak of as the scene though it is his own unit."""
+_INHABITANTS = re.compile(r"的(?:村民|群众|业主|居民|学生|职工|工人)")
+_ASKED_FOR = re.compile(r"(?:请|需要|希望)[^，。]{0,6}$")
+_WIDTH = {"district": 0.4, "area": 0.55, "elsewhere": 0.9}
 """A wider place is the scene only where no narrower one is named."""
 _OWN_VILLAGE = 0.3
+_BESIDE = 0.25
+"""Whose people came, or where help is wanted, is seldom where it happened."""
 
 
 def _events(turn: Turn, weight: float, lexicon: Lexicon) -> Iterable[DraftField]:

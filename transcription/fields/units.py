@@ -18,7 +18,13 @@ _ASKED = re.compile(r"^(?:的?值班室)?(?:吗|吧|么|嘛|不|是不是|对吧
 _ADDRESSED = re.compile(
     r"(?:请|让|要求|通知|转告|转达|你们|恁们?|您们?|给|跟|和|与|同|及|、|找|问|去|到|在|从|由|对|经|向|联系|协调|已经|家|是不是|请问是)$"
 )
-_SELF = re.compile(r"(?:我们?是|俺们?是|这边是|这里是|我这边是|我这里是|本人是|我们?|俺们?|^是|我在)$")
+_OWN_ROOM = re.compile(
+    r"(?:开封市?)?龙[亭庭](?:区)?(?:委|政府)?(?:总)?值班室|(?:区政府|政府|区里)?(?:的)?(?:总)?值班室"
+)
+"""The room that is called."""
+_SELF = re.compile(
+    r"(?:这是|我这儿是|我这儿|我这里|我这边|我们?是|俺们?是|这边是|这里是|我这边是|我这里是|本人是|我们?|俺们?|^是|我在)$"
+)
 _OPENING = re.compile(
     r"^(?:喂|哎|诶|嗯|呃|那个|您好|你好|好|领导|同志|晚上|上午|下午|早上|过年|中午|的|区里|政府|区政府|龙亭区|值班室|值班的?|报告|"
     r"吗|吧|请讲|在吗|是|啊|呀|嘛|一下|续报|通报|老师|[，。？！、])*$"
@@ -70,6 +76,8 @@ def calling_unit(texts: Sequence[str], lexicon: Lexicon) -> tuple[int, Said] | N
 def _standing(text: str, said: Said) -> float:
     """How plainly the unit at ``said`` is the caller's own, 0..1: by what stands before and behind it."""
     before, after = text[: said.start], text[said.end :]
+    if _OWN_ROOM.fullmatch(text[said.start : said.end]):
+        return 0.0
     if _ASKED.match(after) or _ADDRESSED.search(before):
         return 0.0
     if _SELF.search(before):
@@ -91,7 +99,9 @@ def _candidates(text: str, lexicon: Lexicon) -> Iterable[Said]:
             yield Said(start=start, end=match.end(), value=text[start : match.end()], sure=0.75)
 
 
-_LEAD = re.compile(r".*(?:我们?是|俺们?是|这里是|这边是|我们?|俺们?|您好|你好|是|的|在|报告|一下)")
+_LEAD = re.compile(
+    r".*(?:我们?是|俺们?是|这里是|这边是|我们?|俺们?|您好|你好|是|的|在|报告|一下|我|俺|这是|值班室|^政府吗?)"
+)
 
 
 def _named(text: str, lexicon: Lexicon) -> list[Said]:
@@ -119,7 +129,9 @@ def _ending(ends: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache(maxsize=8)
 def _parting(ends: tuple[str, ...]) -> re.Pattern[str]:
     longest = "|".join(sorted(ends, key=len, reverse=True))
-    return re.compile(rf"(?:(?:的|，)?(?:那个|呃|，)*(?P<own>{longest}))?(?P<room>{_ROOMS})")
+    return re.compile(
+        rf"(?:(?:的|，)?(?:那个|呃|，)*(?P<own>(?:(?![我俺你您姓叫报的有在是跟向])[\u4e00-\u9fff]){{0,5}}?(?:{longest})))?(?P<room>{_ROOMS})"
+    )
 
 
 def _part(lexicon: Lexicon) -> re.Pattern[str]:
