@@ -1,12 +1,18 @@
-"""The district's words, read once at the edge and handed to the pure rules: places, units, titles, events, surnames."""
+"""The district's words, read once at the edge and handed to the pure rules: places, units, titles, events, surnames.
+
+The words that officers add join those that come as data (``with_words``), so that the next call is read with them.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
+from duty.domain.vocabulary import DistrictWord, WordClass
+from duty.services.shipped import gazetteer_tree, shipped_words
 from transcription.callwords import CallWords, call_words
 from transcription.errors import TranscriptionError
 
@@ -31,7 +37,8 @@ class EventWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexicon:
-    """Everything the rules look up. ``areas`` are townships and street offices."""
+    """Everything the rules look up. ``areas`` are the district's townships and street offices; ``persons`` names that
+    officers added; ``words`` all names with class and pinyin, those that officers added last."""
 
     city: str
     district: str
@@ -41,21 +48,51 @@ class Lexicon:
     unit_ends: tuple[str, ...]
     area_suffixes: tuple[str, ...]
     titles: tuple[str, ...]
+    persons: tuple[str, ...]
     events: tuple[EventWord, ...]
     surnames: frozenset[str]
     calls: CallWords
+    words: tuple[DistrictWord, ...]
 
     @property
     def phrases(self) -> tuple[str, ...]:
         """Local names worth biasing an engine towards, the townships first."""
         return (*sorted(self.areas, key=lambda area: not area.endswith(("乡", "镇"))), "党政办")
 
+    def with_words(self, own: Iterable[DistrictWord]) -> Lexicon:
+        """This lexicon with what officers added; a word that is known already in its class changes nothing."""
+        known = {(word.word, word.word_class) for word in self.words}
+        fresh = tuple(word for word in own if (word.word, word.word_class) not in known)
+        return replace(
+            self,
+            areas=self.areas + _of(fresh, WordClass.AREA),
+            places=self.places + tuple(place for word in fresh for place in _places_of(word, self.district)),
+            whole_units=self.whole_units + _of(fresh, WordClass.UNIT),
+            titles=self.titles + _of(fresh, WordClass.TITLE),
+            persons=self.persons + _of(fresh, WordClass.PERSON),
+            words=self.words + fresh,
+        )
+
+
+_KINDS = {
+    WordClass.AREA: "area",
+    WordClass.VILLAGE: "village",
+    WordClass.REGION: "elsewhere",
+    WordClass.ROAD: "road",
+    WordClass.WATER: "water",
+    WordClass.SIGHT: "sight",
+    WordClass.SCHOOL: "school",
+    WordClass.HOSPITAL: "hospital",
+}
+"""What the rules about places call a class; a class without a kind names no place."""
+
 
 def load_lexicon(gazetteer: str = "longting") -> Lexicon:
     """The lexicon from the data files in ``config``. Raises TranscriptionError when a file is missing or malformed."""
     try:
         return _build(
-            _toml("gazetteer", f"{gazetteer}.toml"),
+            gazetteer_tree(gazetteer),
+            shipped_words(gazetteer),
             _toml("vocabulary", "units.toml"),
             _toml("vocabulary", "events.toml"),
             call_words(_toml("vocabulary", "calls.toml"), _words("elsewhere")),
@@ -73,17 +110,28 @@ def _words(name: str) -> list[str]:
     return [word for line in lines if not line.startswith("#") for word in line.split()]
 
 
-def _build(gazetteer: dict[str, Any], units: dict[str, Any], events: dict[str, Any], calls: CallWords) -> Lexicon:
+def _build(
+    gazetteer: dict[str, Any],
+    words: tuple[DistrictWord, ...],
+    units: dict[str, Any],
+    events: dict[str, Any],
+    calls: CallWords,
+) -> Lexicon:
     surnames = _words("surnames")
+    district = gazetteer["district"]
+    tree = _places(gazetteer)
+    listed = {place.name for place in tree} | {gazetteer["city"]}
+    named = [place for word in words if word.word not in listed for place in _places_of(word, district)]
     return Lexicon(
         city=gazetteer["city"],
-        district=gazetteer["district"],
+        district=district,
         areas=tuple(area["name"] for area in gazetteer["area"]),
-        places=tuple(_places(gazetteer)),
-        whole_units=tuple(units["whole"]),
+        places=(*tree, *named),
+        whole_units=_of(words, WordClass.UNIT),
         unit_ends=tuple(units["ends"]),
         area_suffixes=tuple(units["area_suffixes"]),
-        titles=tuple(units["titles"]),
+        titles=_of(words, WordClass.TITLE),
+        persons=(),
         events=tuple(
             EventWord(word=word, event=row["words"][0], category=row["category"])
             for row in events["event"]
@@ -91,10 +139,26 @@ def _build(gazetteer: dict[str, Any], units: dict[str, Any], events: dict[str, A
         ),
         surnames=frozenset(surnames[0]) | frozenset(surnames[1:]),
         calls=calls,
+        words=words,
     )
 
 
+def _of(words: Iterable[DistrictWord], word_class: WordClass) -> tuple[str, ...]:
+    return tuple(word.word for word in words if word.word_class is word_class)
+
+
+def _places_of(word: DistrictWord, district: str) -> tuple[Place, ...]:
+    """The place that a word names; townships of other districts count as elsewhere."""
+    kind = _KINDS.get(word.word_class)
+    if kind is None:
+        return ()
+    if kind == "area" and word.within not in ("", district):
+        kind = "elsewhere"
+    return (Place(name=word.word, full=word.within + word.word, kind=kind),)
+
+
 def _places(gazetteer: dict[str, Any]) -> list[Place]:
+    """The district itself, its townships and their villages, and what lies outside the province."""
     district = gazetteer["district"]
     found = [Place(name=district, full=district, kind="district")]
     for area in gazetteer["area"]:
@@ -103,12 +167,7 @@ def _places(gazetteer: dict[str, Any]) -> list[Place]:
         for village in area.get("villages", ()):
             for name in _village_names(village):
                 found.append(Place(name=name, full=f"{district}{area['name']}{name}", kind="village"))
-    found += [
-        Place(name=name, full=name, kind="elsewhere") for name in (*_words("elsewhere"), *gazetteer["neighbours"])
-    ]
-    for group in gazetteer["place"]:
-        found += [Place(name=name, full=f"{district}{name}", kind=group["kind"]) for name in group["names"]]
-    return found
+    return found + [Place(name=name, full=name, kind="elsewhere") for name in _words("elsewhere")]
 
 
 def _village_names(village: str) -> list[str]:
