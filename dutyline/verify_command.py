@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from config.settings import Settings
-from duty.verifier import CannotVerify, Finding, RecordingsReport, Report, UnitReport, verify
-from duty.verifier.report import CUSTODY
+from duty.verifier import CannotVerify, EvidenceReport, Finding, RecordingsReport, Report, UnitReport, verify
+from duty.verifier.report import CUSTODY, EVIDENCE
 from dutyline.options import fail, out, print_json
 
 
@@ -38,6 +38,9 @@ def anchored(path: Path) -> dict[str, tuple[int, str]]:
         kept = report.get("recordings", {})
         if kept.get("custody"):
             heads[CUSTODY] = (int(kept["custody"]), str(kept["custody_hash"]))
+        guarded = report.get("evidence", {})
+        if guarded.get("links"):
+            heads[EVIDENCE] = (int(guarded["links"]), str(guarded["head_hash"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise fail(f"存证无法读取：{path}（{error}）") from None
     return heads
@@ -49,6 +52,7 @@ def as_plain(report: Report) -> dict[str, object]:
         "ok": report.first_broken is None,
         "units": [asdict(unit) for unit in report.units],
         "recordings": asdict(report.recordings),
+        "evidence": asdict(report.evidence),
         "warnings": [asdict(warning) for warning in report.warnings],
     }
 
@@ -60,6 +64,7 @@ def _show(settings: Settings, report: Report) -> None:
     for unit in report.units:
         out.print(_line(unit, names.get(unit.code, "")), highlight=False, soft_wrap=True)
     out.print(_recordings(report.recordings), highlight=False, soft_wrap=True)
+    out.print(_evidence(report.evidence), highlight=False, soft_wrap=True)
     for warning in report.warnings:
         out.print(f"[yellow]注意[/yellow] {_place(warning)}：{warning.explanation}", highlight=False, soft_wrap=True)
 
@@ -77,6 +82,15 @@ def _recordings(report: RecordingsReport) -> str:
         return f"{counted}，[green]完好[/green]"
     place = f"通话 {report.broken.call}" if report.broken.call else f"保管链第 {report.broken.position} 环"
     return f"{counted}以前完好，[red]{place} 有误[/red]：{report.broken.explanation}"
+
+
+def _evidence(report: EvidenceReport) -> str:
+    counted = f"转移拦截等存证 {report.links} 件"
+    if report.broken is None:
+        return f"{counted}，[green]完好[/green]"
+    about = f"通话 {report.broken.call} 的存证" if report.broken.call else "存证"
+    place = f"{about}（存证链第 {report.broken.position} 环）" if report.broken.position else about
+    return f"{counted}以前完好，[red]{place}有误[/red]：{report.broken.explanation}"
 
 
 def _place(found: Finding) -> str:

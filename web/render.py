@@ -27,6 +27,7 @@ NAVIGATION: tuple[tuple[str, str, Right, str], ...] = (
     ("officers", "/officers", Right.MANAGE_PEOPLE, "7"),
     ("checks", "/checks", Right.SEE_CALLS, "8"),
     ("recordings", "/recordings", Right.SEE_DESK, "9"),
+    ("evidence", "/evidence", Right.SEE_EVIDENCE, "0"),
 )
 
 

@@ -14,6 +14,7 @@ from duty.services.captions import Captions
 from duty.services.commands import Commands
 from duty.services.custody import Custody
 from duty.services.directory import Directory
+from duty.services.evidence import EvidenceRoom
 from duty.services.exceptions import ForwardExceptions
 from duty.services.holds import Holds
 from duty.services.identification import Identification
@@ -42,6 +43,7 @@ class Services:
     commands: Commands
     custody: Custody
     directory: Directory
+    evidence: EvidenceRoom
     exceptions: ForwardExceptions
     holds: Holds
     identification: Identification
@@ -70,6 +72,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         commands=Commands(store, clock),
         custody=Custody(store, clock),
         directory=Directory(store, clock, plan),
+        evidence=EvidenceRoom(store, clock),
         exceptions=ForwardExceptions(store, clock),
         holds=Holds(store, clock),
         identification=Identification(store),

@@ -42,6 +42,7 @@ class Right(StrEnum):
     APPROVE_EXCEPTION = "approve_exception"
     MANAGE_PEOPLE = "manage_people"
     SEE_AUDIT = "see_audit"
+    SEE_EVIDENCE = "see_evidence"
 
 
 _DESK = frozenset(
@@ -70,11 +71,19 @@ _REVIEW = frozenset(
         Right.REVIEW_CALLS,
         Right.SEE_DIRECTORY,
         Right.ORDER_CHECK,
+        Right.SEE_EVIDENCE,
     }
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
     Role.OFFICER: _DESK,
-    Role.LEADER: _DESK | {Right.EDIT_DIRECTORY, Right.REVIEW_CALLS, Right.ORDER_CHECK, Right.APPROVE_EXCEPTION},
+    Role.LEADER: _DESK
+    | {
+        Right.EDIT_DIRECTORY,
+        Right.REVIEW_CALLS,
+        Right.ORDER_CHECK,
+        Right.APPROVE_EXCEPTION,
+        Right.SEE_EVIDENCE,
+    },
     Role.SUPERVISOR: _REVIEW,
     Role.HUB: _DESK | _REVIEW | {Right.EDIT_DIRECTORY, Right.APPROVE_EXCEPTION},
     Role.ADMINISTRATOR: frozenset(
@@ -86,7 +95,7 @@ _GRANTS: dict[Role, frozenset[Right]] = {
             Right.ACKNOWLEDGE_ALARM,
         }
     ),
-    Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT}),
+    Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT, Right.SEE_EVIDENCE}),
 }
 _ACROSS_UNITS = frozenset({Role.SUPERVISOR, Role.HUB, Role.AUDITOR, Role.ADMINISTRATOR})
 

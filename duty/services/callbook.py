@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,9 +17,10 @@ from duty.domain.texts import signalled
 from duty.domain.times import Clock
 from duty.services.alarms import raise_alarm
 from duty.services.callpages import CallPages
+from duty.services.evidence import NewEvidence, keep
 from duty.services.outbox import tell
 from duty.store.database import Store
-from duty.store.tables import CallEventRow, CallRow, EvidenceRow, LineRow
+from duty.store.tables import CallEventRow, CallRow, LineRow
 
 
 class CallBook:
@@ -70,12 +70,23 @@ class CallBook:
         has ``call_id`` None.
         """
         source = signalled(source)
-        facts: dict[str, Json] = {"way": way, "target": signalled(target), "source": source, **(data or {})}
+        target = signalled(target)
+        facts: dict[str, Json] = {"way": way, "target": target, "source": source, **(data or {})}
         with self._store.writing() as session:
             line = session.scalars(select(LineRow).where(LineRow.number == line_number)).first()
             unit_id = line.unit_id if line else None
-            session.add(
-                EvidenceRow(call_id=call_id, at=at, source=source[:80], sha256=hashlib.sha256(raw).hexdigest(), raw=raw)
+            keep(
+                session,
+                NewEvidence(
+                    call_id=call_id,
+                    unit_id=unit_id,
+                    line_number=line_number,
+                    way=way,
+                    target=target,
+                    at=at,
+                    source=source,
+                    raw=raw,
+                ),
             )
             if call_id is not None:
                 session.add(CallEventRow(call_id=call_id, at=at, kind=CallEventKind.FORWARD_BLOCKED.value, data=facts))
@@ -99,12 +110,18 @@ class CallBook:
             )
 
     def keep_evidence(self, call_id: str, *, at: datetime, source: str, raw: bytes) -> None:
-        """Keep what was said of a call as it came, with its SHA-256. Raises NotFound."""
+        """Keep what was said of a call as it came, in the chain of evidence. Raises NotFound."""
         with self._store.writing() as session:
-            if session.get(CallRow, call_id) is None:
+            call = session.get(CallRow, call_id)
+            if call is None:
                 raise NotFound("call_not_found", call_id=call_id)
-            sha256 = hashlib.sha256(raw).hexdigest()
-            session.add(EvidenceRow(call_id=call_id, at=at, source=signalled(source, 80), sha256=sha256, raw=raw))
+            line_number = call.line.number
+            keep(
+                session,
+                NewEvidence(
+                    call_id=call_id, unit_id=call.unit_id, line_number=line_number, at=at, source=source, raw=raw
+                ),
+            )
 
     def rate_leg(self, quality: LegQuality) -> None:
         """Keep what one side's media were like. Raises NotFound."""

@@ -300,15 +300,32 @@ class ForwardExceptionRow(Base):
 
 
 class EvidenceRow(Base):
-    """The raw message behind a blocked forward, or what a recording client said of a call; only ever added."""
+    """The raw message behind a blocked forward (``way`` is the guard's), or what a recording client said of a call
+    (``way`` empty); only ever added, and each row in the chain of evidence."""
 
     __tablename__ = "evidence"
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     call_id: Mapped[str | None] = mapped_column(ForeignKey("calls.id"), index=True)
+    unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), index=True)
+    line_number: Mapped[str] = mapped_column(String(60), default="", server_default="")
+    way: Mapped[str] = mapped_column(String(24), default="", server_default="")
+    target: Mapped[str] = mapped_column(Text, default="", server_default="")
     at: Mapped[datetime]
     source: Mapped[str] = mapped_column(String(80))
     sha256: Mapped[str] = mapped_column(String(64))
     raw: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class EvidenceLinkRow(Base):
+    """One link of the chain over all evidence: what a row of it says, with the SHA-256 of its message; only ever
+    added."""
+
+    __tablename__ = "evidence_links"
+    position: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    evidence_id: Mapped[int] = mapped_column(ForeignKey("evidence.id"), unique=True)
+    payload: Mapped[str]
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class RecordingRow(Base):

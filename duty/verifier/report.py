@@ -51,6 +51,18 @@ WORDS = {
     "custody_malformed": "录音保管链环节的内容与登记不符（{detail}）",
     "custody_previous_differs": "录音保管链环节未接在前一环节之后",
     "custody_row_differs": "录音登记（{detail}）与保管链不符",
+    "evidence_altered": "存证的原始信令与登记的校验值不符：内容被改动",
+    "evidence_anchor_differs": "存证链此处的哈希与离机保存的存证不一致",
+    "evidence_anchor_missing": "离机保存的存证指向的存证链位置已不存在：链尾被截去",
+    "evidence_deleted": "存证链所指的存证（{detail}号）已不存在",
+    "evidence_event_differs": "存证所载的转移拦截在通话经过中不存在或不一致",
+    "evidence_hash_differs": "存证链环节的哈希与其内容不符：内容被改动",
+    "evidence_link_missing": "存证链缺少此位置的环节",
+    "evidence_malformed": "存证链环节的内容与登记不符（{detail}）",
+    "evidence_missing": "通话经过中的转移拦截没有对应的存证",
+    "evidence_previous_differs": "存证链环节未接在前一环节之后",
+    "evidence_row_differs": "存证登记（{detail}）与存证链不符",
+    "evidence_unlinked": "存证（{detail}号）未记入存证链",
     "recording_removed_early": "录音未满一年保存期即被清理（{detail}）",
     "unit_missing": "链所属的单位不存在",
     "void_unlinked": "记录标为作废但链上没有作废环节",
@@ -60,6 +72,8 @@ WORDS = {
 
 CUSTODY = "#custody"
 """The custody chain's place among the heads; no unit has such a code."""
+EVIDENCE = "#evidence"
+"""That of the chain of evidence."""
 
 
 class CannotVerify(Exception):
@@ -72,7 +86,8 @@ class Finding:
 
     ``unit`` is the unit's code, ``position`` that of the link (from 1; one past the last where a link is missing at
     the end), ``entry_number`` the printed number it concerns or empty, ``what`` a key of WORDS, ``explanation`` the
-    Chinese sentence. For a recording ``call`` is its call's id; ``position`` then is that in the custody chain, or 0.
+    Chinese sentence. For a recording or a piece of evidence ``call`` is its call's id; ``position`` then is that in the
+    custody chain or the chain of evidence, or 0.
     """
 
     unit: str
@@ -109,12 +124,22 @@ class RecordingsReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceReport:
+    """The chain of evidence: its good ``links``, the hash of the last of them, and the first wrong thing or None."""
+
+    links: int
+    head_hash: str
+    broken: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The verdict on all books. ``warnings`` are no breaks: nothing was altered, but less is protected."""
 
     units: tuple[UnitReport, ...]
     warnings: tuple[Finding, ...]
     recordings: RecordingsReport
+    evidence: EvidenceReport
 
     @property
     def links(self) -> int:
@@ -128,9 +153,10 @@ class Report:
 
     @property
     def first_broken(self) -> Finding | None:
-        """The first broken link of the first unit that has one, else the first wrong recording, or None: every book is
-        whole."""
-        return next((unit.broken for unit in self.units if unit.broken is not None), self.recordings.broken)
+        """The first broken link of the first unit that has one, else the first wrong recording, else the first wrong
+        piece of evidence, or None: every book is whole."""
+        books = (unit.broken for unit in self.units)
+        return next((each for each in (*books, self.recordings.broken, self.evidence.broken) if each is not None), None)
 
     @property
     def heads(self) -> dict[str, tuple[int, str]]:
@@ -138,6 +164,8 @@ class Report:
         heads = {unit.code: (unit.links, unit.head_hash) for unit in self.units}
         if self.recordings.custody:
             heads[CUSTODY] = (self.recordings.custody, self.recordings.custody_hash)
+        if self.evidence.links:
+            heads[EVIDENCE] = (self.evidence.links, self.evidence.head_hash)
         return heads
 
 

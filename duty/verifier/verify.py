@@ -8,8 +8,9 @@ from pathlib import Path
 
 from duty.verifier.canon import GENESIS, digest, parsed, written
 from duty.verifier.evidence import Evidence
+from duty.verifier.guarded import verify_evidence
 from duty.verifier.recordings import verify_recordings
-from duty.verifier.report import CUSTODY, Finding, Report, UnitReport, finding
+from duty.verifier.report import CUSTODY, EVIDENCE, Finding, Report, UnitReport, finding
 from duty.verifier.rules import Problem, Story, differs, first_problem
 from duty.verifier.source import Row, Source, opened, rows
 
@@ -41,15 +42,16 @@ def verify(database: str, recordings_root: Path | None = None, *, expected_head:
     """
     with opened(database) as source:
         anchors = dict(expected_head or {})
-        kept = anchors.pop(CUSTODY, None)
+        kept, guarded = anchors.pop(CUSTODY, None), anchors.pop(EVIDENCE, None)
         warnings: list[Finding] = []
         units = [
             _Walk(source, unit, Evidence(source, recordings_root), anchors.pop(unit["code"], None), warnings).report()
             for unit in _units(source)
         ]
         recordings = verify_recordings(source, recordings_root, kept)
+        evidence = verify_evidence(source, guarded)
     units += [_vanished(code, position) for code, (position, _) in sorted(anchors.items()) if position]
-    return Report(units=tuple(units), warnings=tuple(warnings), recordings=recordings)
+    return Report(units=tuple(units), warnings=tuple(warnings), recordings=recordings, evidence=evidence)
 
 
 def _units(source: Source) -> list[Row]:

@@ -6,8 +6,10 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select, update
 
 from duty.domain.calls import CallEventKind
+from duty.store.tables import AuditRow, EvidenceRow
 from tests.web.conftest import SignIn
 from tests.web.room import (
     PASSWORD,
@@ -363,3 +365,35 @@ def test_the_desk_offers_nobody_an_act_they_have_no_right_to(room: Room, sign_in
     assert "振铃" in page or "呼入" in page
     for act in ("/calls/", "/return", "/settle", "desk-drafts"):
         assert act not in page
+
+
+@pytest.mark.rule("6.1-e", "7.4-a")
+def test_the_evidence_of_a_refusal_is_shown_to_who_may_see_it_and_each_look_is_written_down(
+    room: Room, officer: TestClient, sign_in: SignIn
+) -> None:
+    arrive(room, CALL)
+    raw = b"REFER sip:1001 SIP/2.0\r\nRefer-To: <sip:13900139000@carrier>\r\n\r\n\xff"
+    room.book.block_forward(
+        CALL,
+        at=room.clock(),
+        way="refer",
+        target="sip:13900139000@carrier",
+        source="1001",
+        raw=raw,
+        line_number="037122595110",
+    )
+    leader = sign_in("leader1")
+    assert "/evidence/1" not in officer.get(f"/calls/{CALL}").text
+    assert 'href="/evidence/1"' in leader.get(f"/calls/{CALL}").text
+    assert "话机请求转接（REFER）" in leader.get("/evidence").text
+    page = leader.get("/evidence/1").text
+    assert "Refer-To: &lt;sip:13900139000@carrier&gt;\n\n\\xff</pre>" in page
+    assert "与存证链一致" in page
+    taken = leader.get("/evidence/1/message")
+    assert taken.content == raw
+    assert "attachment" in taken.headers["content-disposition"]
+    with room.services.store.writing() as session:
+        actions = list(session.scalars(select(AuditRow.action).where(AuditRow.subject == "evidence:1")))
+        session.execute(update(EvidenceRow).values(raw=b"REFER"))
+    assert actions == ["see_evidence", "take_evidence"]
+    assert "与存证链不一致" in leader.get("/evidence/1").text

@@ -58,6 +58,7 @@ def fill(path: str, ids: dict[str, str]) -> str:
 IDS = {
     "call_id": CALL,
     "entry_id": "1",
+    "evidence_id": "1",
     "alarm_id": "1",
     "check_id": "1",
     "exception_id": "1",
@@ -152,6 +153,9 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("POST", "/checks/{check_id}/appeal"): Right.SEE_DESK,
     ("POST", "/checks/{check_id}/decide"): Right.ORDER_CHECK,
     ("GET", "/recordings"): Right.SEE_DESK,
+    ("GET", "/evidence"): Right.SEE_EVIDENCE,
+    ("GET", "/evidence/{evidence_id}"): Right.SEE_EVIDENCE,
+    ("GET", "/evidence/{evidence_id}/message"): Right.SEE_EVIDENCE,
     ("POST", "/calls/{call_id}/holds"): Right.REVIEW_CALLS,
     ("POST", "/calls/{call_id}/holds/{hold_id}/lift"): Right.REVIEW_CALLS,
     ("GET", "/api/v1/desk/calls"): Right.SEE_DESK,
@@ -211,6 +215,7 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
     missed_call(room, MISSED)
     failed_check(room)
     asked_exception(room)
+    blocked_forward(room)
     client = sign_in(f"{role.value}1")
     rights = room.actor(f"{role.value}1").rights()
     for (method, path), right in NEEDS.items():
@@ -238,6 +243,19 @@ def asked_exception(room: Room) -> None:
         reason="线路检修",
         start=now,
         end=now + timedelta(hours=1),
+    )
+
+
+def blocked_forward(room: Room) -> None:
+    """A transfer that was refused, with its message."""
+    room.book.block_forward(
+        CALL,
+        at=room.clock(),
+        way="refer",
+        target="sip:13900139000@carrier",
+        source="127.0.0.1",
+        raw=b"REFER sip:1 SIP/2.0\r\n\r\n",
+        line_number=LINE,
     )
 
 

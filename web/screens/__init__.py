@@ -9,6 +9,7 @@ from web.screens import (
     directory,
     drafting,
     entry,
+    evidence,
     identity,
     lines,
     officers,
@@ -33,5 +34,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     lines.router,
     checks.router,
     recordings.router,
+    evidence.router,
     officers.router,
 )

@@ -24,6 +24,7 @@ from web.sessions import Acting, House
 
 router = APIRouter()
 PAGE = 50
+EVIDENCE_SHOWN = 20
 
 
 @router.get("/calls")
@@ -73,7 +74,7 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
         holds=house.holds.of_call(call_id),
         may_hold=actor.may(Right.REVIEW_CALLS, dossier.call.unit_id) and _sealed(dossier),
-        **_shown(house, dossier),
+        **_shown(house, actor, dossier),
     )
 
 
@@ -93,7 +94,7 @@ def call_part(request: Request, house: House, actor: Acting, call_id: str, part:
         may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
-        **_shown(house, dossier),
+        **_shown(house, actor, dossier),
     )
 
 
@@ -132,7 +133,7 @@ def _sealed(dossier: CallDossier) -> bool:
     return dossier.recording is not None and bool(dossier.recording.path) and dossier.recording.removed_at is None
 
 
-def _shown(house: Services, dossier: CallDossier) -> dict[str, Any]:
+def _shown(house: Services, actor: Actor, dossier: CallDossier) -> dict[str, Any]:
     transcript = dossier.transcripts[-1] if dossier.transcripts else None
     return {
         "call": dossier.call,
@@ -140,6 +141,9 @@ def _shown(house: Services, dossier: CallDossier) -> dict[str, Any]:
         "recording": dossier.recording,
         "gaps": words.gaps(dossier.recording.gaps, dossier.recording.samples) if dossier.recording else [],
         "events": dossier.events,
+        "evidence": house.evidence.page(actor, limit=EVIDENCE_SHOWN, call_id=dossier.call.id)
+        if actor.may(Right.SEE_EVIDENCE)
+        else [],
         "transcript": transcript,
         "segments": segments(transcript) if transcript is not None else [],
         "no_engine": house.alarms.stands(AlarmKind.NO_ENGINE),
