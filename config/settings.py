@@ -176,6 +176,7 @@ class TranscriptionSettings(_Section):
 
     engine: str
     threads: int = Field(ge=1, le=64)
+    workers: int = Field(ge=1, le=16)
 
 
 class NumberSettings(_Section):

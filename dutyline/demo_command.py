@@ -181,7 +181,7 @@ def _result(dossier: CallDossier, number: str, *, chain_ok: bool) -> dict[str, o
         "call_id": dossier.call.id,
         "state": dossier.call.state,
         "recording_seconds": recording.seconds if recording is not None else 0.0,
-        "transcript": _transcript(dossier.transcripts[-1]),
+        "transcript": _transcript(dossier.transcript),
         "draft": _best(dossier.draft.fields if dossier.draft is not None else []),
         "seconds_from_bye_to_draft": seconds_to_draft(dossier),
         "entry_number": number,
@@ -189,10 +189,10 @@ def _result(dossier: CallDossier, number: str, *, chain_ok: bool) -> dict[str, o
     }
 
 
-def _transcript(row: TranscriptRow) -> list[dict[str, object]]:
+def _transcript(row: TranscriptRow | None) -> list[dict[str, object]]:
     return [
         {"speaker": segment.speaker, "start_s": segment.start_s, "end_s": segment.end_s, "text": segment.text}
-        for segment in row.segments
+        for segment in (row.segments if row is not None else ())
     ]
 
 

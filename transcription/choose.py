@@ -47,11 +47,12 @@ def choose_streaming(wanted: str, installed: Sequence[InstalledModel]) -> Choice
     return Choice(model=None, reason="未安装可实时转写的中文语音模型，通话中不显示字幕")
 
 
-def load(model: InstalledModel, *, threads: int = 0) -> Engine:
-    """The engine with ``model`` loaded; ``threads`` 0 lets it choose. Raises EngineError when it does not load."""
+def load(model: InstalledModel, *, threads: int = 0, parallel: int = 1) -> Engine:
+    """The engine with ``model`` loaded; ``threads`` 0 lets it choose, ``parallel`` is how many recordings it hears at
+    once. Raises EngineError when it does not load."""
     if model.engine is EngineName.VOSK:
         return VoskEngine(model)
-    return WhisperEngine(model, WhisperOptions(threads=threads))
+    return WhisperEngine(model, WhisperOptions(threads=threads, parallel=parallel))
 
 
 def _named(wanted: str, installed: Sequence[InstalledModel]) -> Choice:

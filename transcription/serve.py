@@ -8,30 +8,35 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
+from duty.domain.happenings import AlarmKind, Severity
 from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
 from duty.services.captions import show_caption, warn_of_secrecy
 from duty.services.recordings import Recordings
+from duty.services.versions import SpeechModel, Versions
 from duty.store.database import Store
 from transcription.choose import choose_streaming, load
 from transcription.engine import StreamingEngine
+from transcription.enginehouse import EngineHouse, Share
 from transcription.errors import TranscriptionError
 from transcription.lexicon import load_lexicon
 from transcription.live import LiveCaption, LiveCaptions
 from transcription.live import serve as serve_captions
-from transcription.model_store import installed
+from transcription.model_store import InstalledModel, installed
 from transcription.secrecy import SecretWords, load_secret_words
-from transcription.worker import Place, Worker
+from transcription.worker import Foreman, Worker
 
 _log = logging.getLogger(__name__)
 
 NICENESS = 10
 PARTIAL_EVERY_S = 0.4
 MODEL_LOOK_S = 5.0
+NO_ENGINE_SUBJECT = "transcription"
 
 
 def run(settings: Settings) -> None:
@@ -41,19 +46,48 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store = Store(settings.store_url)
-    worker = Worker(
-        recordings=Recordings(store, utc_now),
-        alarms=Alarms(store, utc_now),
-        place=Place(recordings=settings.data.recordings, models=settings.data.models),
-        lexicon=load_lexicon(),
-        wanted=settings.transcription.engine,
-        threads=settings.transcription.threads,
-    )
+    recordings = Recordings(store, utc_now)
+    house = _house(settings, store)
+    worker = Worker(recordings=recordings, house=house, root=settings.data.recordings, lexicon=load_lexicon())
+    foreman = Foreman(worker=worker, recordings=recordings, house=house, parallel=settings.transcription.workers)
     captions = threading.Thread(target=_captions, args=(settings, store, stop), name="captions", daemon=True)
     captions.start()
-    worker.run(stop)
+    foreman.run(stop)
     captions.join(10.0)
     store.close()
+
+
+def _house(settings: Settings, store: Store) -> EngineHouse:
+    alarms, versions = Alarms(store, utc_now), Versions(store, utc_now)
+
+    def missing(reason: str) -> None:
+        if reason:
+            _log.warning("no speech model: %s", reason)
+            alarms.report(AlarmKind.NO_ENGINE, Severity.WARNING, subject=NO_ENGINE_SUBJECT, reason=reason)
+        else:
+            alarms.settle(AlarmKind.NO_ENGINE, subject=NO_ENGINE_SUBJECT)
+
+    def changed(models: Sequence[InstalledModel], current: InstalledModel | None) -> None:
+        versions.tell_models(
+            [
+                SpeechModel(
+                    name=model.name,
+                    engine=model.engine.value,
+                    language=model.language,
+                    sha256=model.sha256,
+                    current=current is not None and model.name == current.name,
+                )
+                for model in models
+            ]
+        )
+
+    return EngineHouse(
+        models=settings.data.models,
+        wanted=settings.transcription.engine,
+        share=Share(threads=settings.transcription.threads, parallel=settings.transcription.workers),
+        missing=missing,
+        changed=changed,
+    )
 
 
 def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:

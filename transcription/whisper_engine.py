@@ -30,17 +30,19 @@ _TEMPERATURES = (0.0, 0.3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhisperOptions:
-    """Options that shape the result. ``threads`` 0 lets the library choose; ``prompt`` sets script and punctuation."""
+    """Options that shape the result. ``threads`` 0 lets the library choose; so many decode one piece, and ``parallel``
+    pieces are decoded at once on one model; ``prompt`` sets script and punctuation."""
 
     language: str = "zh"
     beam: int = 5
     threads: int = 0
+    parallel: int = 1
     compute_type: str = "int8"
     prompt: str = "以下是值班电话的普通话录音。"
 
 
 class WhisperEngine:
-    """Batch recognition on the CPU; a decode runs without the GIL, and calls from several threads queue up."""
+    """Batch recognition on the CPU, without the GIL; of calls from several threads ``parallel`` run at once."""
 
     name = "whisper"
     capabilities = Capabilities(
@@ -58,6 +60,7 @@ class WhisperEngine:
                 device="cpu",
                 compute_type=self.options.compute_type,
                 cpu_threads=self.options.threads,
+                num_workers=self.options.parallel,
                 local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError) as error:

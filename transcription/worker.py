@@ -1,8 +1,9 @@
-"""Takes recordings that wait, one after another, and gives back transcript and draft.
+"""Hears recordings that wait, a stated number at once, and gives back transcript and draft.
 
 The state is in the recording's row: a worker that dies loses its lease and another takes the recording up. The
 worker renews the lease while an engine decodes; a recording whose file is at fault is set aside with the reason, one
-that met a failing engine is tried again later.
+that met a failing engine is tried again later. Work is pulled from the rows when there is room for it: nobody waits to
+hand it over, least of all the line.
 """
 
 from __future__ import annotations
@@ -10,129 +11,75 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from duty.domain.happenings import AlarmKind, Severity
 from duty.domain.transcripts import Transcript
-from duty.services.alarms import Alarms
-from duty.services.recordings import Job, Recordings
-from transcription.choose import choose, load
+from duty.services.recordings import Job, Recordings, Turn
 from transcription.draft import CallFacts, draft
 from transcription.engine import Engine
-from transcription.errors import AudioError, TranscriptionError
+from transcription.enginehouse import EngineHouse
+from transcription.errors import AudioError, ModelError, TranscriptionError
 from transcription.lexicon import Lexicon
-from transcription.model_store import InstalledModel, installed
 from transcription.recording import transcribe_recording
 
 _log = logging.getLogger(__name__)
 
-IDLE_S = 0.3
+IDLE_S = 0.2
 RENEW_S = 2.0
 NO_MODEL_S = 2.0
 STORE_PAUSE_S = 2.0
+OLDEST_EVERY = 4
+"""Of so many turns one is that of the recording that waits longest."""
 
-NO_ENGINE_SUBJECT = "transcription"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where things lie: the recordings' and the models' root folders."""
-
-    recordings: Path
-    models: Path
+class InterruptedWorkError(Exception):
+    """The work on a recording ends here through no fault of its own: the service stops, or something urgent waits."""
 
 
 class Worker:
-    """One thread's work. ``wanted`` is the engine of the settings; ``loader`` is replaced in fault tests."""
+    """Hears one recording after another on a thread of its caller."""
 
-    def __init__(
-        self,
-        *,
-        recordings: Recordings,
-        alarms: Alarms,
-        place: Place,
-        lexicon: Lexicon,
-        wanted: str,
-        threads: int,
-        loader: Callable[[InstalledModel, int], Engine] = lambda model, threads: load(model, threads=threads),
-    ) -> None:
-        self._recordings, self._alarms, self._place = recordings, alarms, place
-        self._lexicon, self._wanted, self._threads = lexicon, wanted, threads
-        self._loader = loader
-        self._engine: Engine | None = None
-        self._loaded = ""
-        self._missing: bool | None = None
+    def __init__(self, *, recordings: Recordings, house: EngineHouse, root: Path, lexicon: Lexicon) -> None:
+        self._recordings, self._house, self._root, self._lexicon = recordings, house, root, lexicon
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop``. A failing store is waited out."""
-        while not stop.is_set():
-            try:
-                pause = self.step(stop)
-            except SQLAlchemyError as error:
-                _log.error("the store fails: %s", error)
-                pause = STORE_PAUSE_S
-            stop.wait(pause)
-
-    def step(self, stop: threading.Event) -> float:
-        """One look: transcribe the next recording, if there is one and a model; seconds to pause before the next."""
-        engine = self._ready()
-        if engine is None:
-            return NO_MODEL_S
-        job = self._recordings.claim()
-        if job is None:
-            return IDLE_S
-        self._transcribe(job, engine, stop)
-        return 0.0
-
-    def _ready(self) -> Engine | None:
-        """The engine to use now; a model installed or removed meanwhile is noticed."""
-        choice = choose(self._wanted, installed(self._place.models))
-        if choice.model is None:
-            self._tell_missing(choice.reason)
-            self._engine, self._loaded = None, ""
-            return None
-        if self._loaded != choice.model.sha256:
-            try:
-                self._engine = self._loader(choice.model, self._threads)
-            except TranscriptionError as error:
-                self._tell_missing(str(error))
-                return None
-            self._loaded = choice.model.sha256
-            _log.info("speech model %s loaded", choice.model.name)
-        if self._missing is not False:
-            self._alarms.settle(AlarmKind.NO_ENGINE, subject=NO_ENGINE_SUBJECT)
-            self._missing = False
-        return self._engine
-
-    def _tell_missing(self, reason: str) -> None:
-        if self._missing is not True:
-            _log.warning("no speech model: %s", reason)
-            self._alarms.report(AlarmKind.NO_ENGINE, Severity.WARNING, subject=NO_ENGINE_SUBJECT, reason=reason)
-            self._missing = True
-
-    def _transcribe(self, job: Job, engine: Engine, stop: threading.Event) -> None:
-        path = self._place.recordings / job.path
-        with _Renewal(self._recordings, job.call_id) as renewal:
-            try:
+    def hear(self, job: Job, stop: threading.Event) -> None:
+        """Bring ``job`` to an end, whichever. Raises SQLAlchemyError where the store fails: the lease then runs out."""
+        path = self._root / job.path
+        try:
+            with _Renewal(self._recordings, job.call_id, stop) as renewal, self._engine(job) as engine:
+                renewal.advance(0.0)
                 _check(path, job.sha256)
                 transcript = transcribe_recording(path, engine, phrases=self._lexicon.phrases, progress=renewal.advance)
-            except AudioError as error:
-                _log.error("recording %s set aside: %s", job.call_id, error)
-                self._recordings.fail(job.call_id, str(error), final=True)
-                return
-            except TranscriptionError as error:
-                _log.error("recording %s could not be transcribed: %s", job.call_id, error)
-                self._recordings.fail(job.call_id, str(error))
-                return
-        if stop.is_set() and not transcript.segments:
+        except InterruptedWorkError:
             self._recordings.give_back(job.call_id)
-            return
-        self._keep(job, transcript)
+        except (AudioError, ModelError) as error:
+            _log.error("recording %s set aside: %s", job.call_id, error)
+            self._recordings.fail(job.call_id, str(error), final=True)
+        except TranscriptionError as error:
+            _log.error("recording %s could not be transcribed: %s", job.call_id, error)
+            self._recordings.fail(job.call_id, str(error))
+        except MemoryError:
+            _log.exception("no memory for recording %s", job.call_id)
+            self._recordings.fail(job.call_id, "内存不足，无法转写")
+        else:
+            self._keep(job, transcript)
+
+    @contextmanager
+    def _engine(self, job: Job) -> Iterator[Engine]:
+        current = self._house.current()
+        if job.wanted_model:
+            with self._house.named(job.wanted_model) as engine:
+                yield engine
+        elif current is None:
+            raise InterruptedWorkError
+        else:
+            yield current
 
     def _keep(self, job: Job, transcript: Transcript) -> None:
         facts = CallFacts(
@@ -151,12 +98,72 @@ class Worker:
         )
 
 
-class _Renewal:
-    """Keeps a job's lease alive while the block runs, and shows how far it is."""
+class Foreman:
+    """Takes jobs from the rows as long as there is room, for ``parallel`` threads."""
 
-    def __init__(self, recordings: Recordings, call_id: str) -> None:
-        self._recordings, self._call_id = recordings, call_id
+    def __init__(self, *, worker: Worker, recordings: Recordings, house: EngineHouse, parallel: int) -> None:
+        self._worker, self._recordings, self._house = worker, recordings, house
+        self._room = threading.Semaphore(parallel)
+        self._threads = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="hearing")
+        self._turns = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop``; what is being heard then goes back to its row. A failing store is waited out."""
+        try:
+            while not stop.is_set():
+                try:
+                    pause = self.step(stop)
+                except SQLAlchemyError as error:
+                    _log.error("the store fails: %s", error)
+                    pause = STORE_PAUSE_S
+                stop.wait(pause)
+        finally:
+            self._threads.shutdown(wait=True)
+
+    def step(self, stop: threading.Event) -> float:
+        """One look: start on the next recording, if there is one, a model and room; seconds to pause before the
+        next."""
+        if not self._room.acquire(timeout=IDLE_S):
+            return 0.0
+        job = None
+        try:
+            if stop.is_set():
+                return 0.0
+            if self._house.current() is None:
+                return NO_MODEL_S
+            if not self._recordings.any_due():
+                return IDLE_S
+            self._turns += 1
+            job = self._recordings.claim(Turn.LONGEST_WAITING if self._turns % OLDEST_EVERY == 0 else Turn.NEWEST)
+            if job is None:
+                return IDLE_S
+            self._threads.submit(self._hear, job, stop)
+        finally:
+            if job is None:
+                self._room.release()
+        return 0.0
+
+    def _hear(self, job: Job, stop: threading.Event) -> None:
+        try:
+            self._worker.hear(job, stop)
+        except SQLAlchemyError as error:
+            _log.error("the store fails, recording %s stays for later: %s", job.call_id, error)
+        except Exception:  # noqa: BLE001 - the edge: one recording must not end the hearing of the others
+            _log.exception("recording %s met a fault of ours", job.call_id)
+            with suppress(SQLAlchemyError):
+                self._recordings.fail(job.call_id, "转写程序出错，已记入运行日志")
+        finally:
+            self._room.release()
+
+
+class _Renewal:
+    """Keeps a job's lease alive while the block runs, shows how far it is, and ends the work where it has to make
+    way."""
+
+    def __init__(self, recordings: Recordings, call_id: str, stop: threading.Event) -> None:
+        self._recordings, self._call_id, self._stop = recordings, call_id, stop
         self._share = 0.0
+        self._make_way = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -169,13 +176,15 @@ class _Renewal:
         self._thread.join()
 
     def advance(self, share: float) -> None:
-        """So much of the recording is decoded, 0..1; written at the next renewal."""
+        """So much of the recording is decoded, 0..1; written at the next renewal. Raises InterruptedWorkError."""
         self._share = share
+        if self._make_way or self._stop.is_set():
+            raise InterruptedWorkError
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_S):
             try:
-                self._recordings.progress(self._call_id, self._share)
+                self._make_way = self._recordings.progress(self._call_id, self._share)
             except SQLAlchemyError as error:
                 _log.warning("the lease of %s could not be renewed: %s", self._call_id, error)
 

@@ -27,6 +27,7 @@ from duty.services.outages import Outages
 from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
+from duty.services.versions import Versions
 from duty.store.database import Store
 
 
@@ -55,6 +56,7 @@ class Services:
     outbox: Outbox
     pins: Pins
     recordings: Recordings
+    versions: Versions
 
 
 def build(store: Store, clock: Clock, settings: Settings) -> Services:
@@ -84,4 +86,5 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         outbox=Outbox(store),
         pins=Pins(store, clock, accounts=accounts),
         recordings=Recordings(store, clock),
+        versions=Versions(store, clock),
     )

@@ -59,6 +59,12 @@ class CallDossier:
     draft: DraftRow | None
     entries: list[EntryRow]
 
+    @property
+    def transcript(self) -> TranscriptRow | None:
+        """The version that was chosen: the first one, until an officer chooses another."""
+        chosen = self.recording.chosen_transcript if self.recording is not None else None
+        return next((row for row in self.transcripts if row.id == chosen), None)
+
 
 _HOLDING = (CallEventKind.HELD.value, CallEventKind.RESUMED.value)
 
@@ -118,13 +124,16 @@ class CallReview:
             call = session.get(CallRow, call_id)
             if call is None or not actor.may(Right.SEE_CALLS, call.unit_id):
                 raise NotFound("call_not_found", call_id=call_id)
+            recording = session.get(RecordingRow, call_id)
+            chosen = recording.chosen_transcript if recording is not None else None
+            drafts = select(DraftRow).where(DraftRow.call_id == call_id, DraftRow.transcript_id == chosen)
             return CallDossier(
                 call=call,
                 unit=session.get_one(UnitRow, call.unit_id),
                 events=list(session.scalars(_of(CallEventRow, call_id))),
-                recording=session.get(RecordingRow, call_id),
+                recording=recording,
                 transcripts=list(session.scalars(_of(TranscriptRow, call_id))),
-                draft=session.scalars(_of(DraftRow, call_id).order_by(None).order_by(DraftRow.id.desc())).first(),
+                draft=session.scalars(drafts.order_by(DraftRow.id.desc())).first(),
                 entries=list(session.scalars(_of(EntryRow, call_id))),
             )
 

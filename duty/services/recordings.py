@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
@@ -37,9 +38,12 @@ from duty.store.tables import (
     TranscriptRow,
 )
 
-LEASE = timedelta(minutes=1)
+LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
-BACK_OFF_S = 15
+BACK_OFF = timedelta(seconds=15)
+LONGEST_BACK_OFF = timedelta(minutes=10)
+PATIENCE = timedelta(seconds=1)
+"""So long what is urgent may wait for a free worker before one is made free."""
 _NO_NUMBERS = NumberPlan()
 """Sealing reads no telephone number."""
 
@@ -47,7 +51,7 @@ _NO_NUMBERS = NumberPlan()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One recording to transcribe, with what signalling and the directory know of its call. ``path`` is that of the WAV
-    or, where it was released, of the archive's copy."""
+    or, where it was released, of the archive's copy. ``wanted_model`` is the model somebody asked for, else empty."""
 
     call_id: str
     path: str
@@ -60,6 +64,28 @@ class Job:
     contact_name: str
     contact_title: str
     arrived_at: datetime
+    wanted_model: str = ""
+
+
+class Urgency(IntEnum):
+    """What is transcribed first: what an officer asks for, then calls of the line, last what was imported."""
+
+    ASKED = 0
+    CALL = 1
+    IMPORT = 2
+
+
+class Turn(StrEnum):
+    """Which of equally urgent recordings: the officer who just hung up waits for the newest, and so that no older one
+    waits for ever, some turns are theirs."""
+
+    NEWEST = "newest"
+    LONGEST_WAITING = "longest_waiting"
+
+
+def back_off(attempts: int) -> timedelta:
+    """How long a recording rests after ``attempts`` failures: four times as long each time, up to a limit."""
+    return min(LONGEST_BACK_OFF, BACK_OFF * int(4 ** min(attempts - 1, 8)))
 
 
 class Recordings:
@@ -103,14 +129,15 @@ class Recordings:
         with self._store.reading() as session:
             return len(session.scalars(query).all())
 
-    def claim(self) -> Job | None:
-        """Take the oldest recording that is due, or one whose worker died; None when there is none.
+    def claim(self, turn: Turn = Turn.NEWEST) -> Job | None:
+        """Take the most urgent recording that is due, or whose worker died; None when there is none.
 
         A recording whose workers died MAX_ATTEMPTS times, say for want of memory, is set aside instead.
         """
         now = self._clock()
         with self._store.writing() as session:
-            while (row := session.scalars(_due(now)).first()) is not None and row.attempts >= MAX_ATTEMPTS:
+            due = _due(now, turn).with_for_update(skip_locked=True)
+            while (row := session.scalars(due).first()) is not None and row.attempts >= MAX_ATTEMPTS:
                 _set_aside(session, row, session.get_one(CallRow, row.call_id), "worker_died", now)
                 session.flush()
             if row is None:
@@ -125,23 +152,40 @@ class Recordings:
             tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
             return _job(row, call)
 
-    def progress(self, call_id: str, share: float) -> None:
-        """Still working: ``share`` 0..1 of the recording is decoded; the lease is renewed."""
+    def any_due(self) -> bool:
+        """Whether ``claim`` may find something; reads only, so that looking often disturbs nobody who writes."""
+        query = _due(self._clock(), Turn.NEWEST).with_only_columns(RecordingRow.call_id)
+        with self._store.reading() as session:
+            return session.scalars(query).first() is not None
+
+    def progress(self, call_id: str, share: float) -> bool:
+        """Still working: ``share`` 0..1 of the recording is decoded; the lease is renewed. True where something more
+        urgent has found no worker: the recording should make way."""
         now = self._clock()
         with self._store.writing() as session:
             row, call = _recording(session, call_id)
-            if row.state == "running":
-                row.progress, row.leased_until = share, now + LEASE
-                tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
+            if row.state != "running":
+                return False
+            row.progress, row.leased_until = share, now + LEASE
+            tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
+            more_urgent = select(RecordingRow.call_id).where(
+                RecordingRow.state == "waiting",
+                RecordingRow.due_at < now - PATIENCE,
+                RecordingRow.urgency < row.urgency,
+            )
+            return row.urgency == Urgency.IMPORT and session.scalars(more_urgent.limit(1)).first() is not None
 
     def complete(self, call_id: str, transcript: Transcript, draft: Draft) -> None:
-        """Keep transcript and draft, and fill the entry where no officer has written yet. Safe to run twice: a second
-        result becomes a further version."""
+        """Keep transcript and draft; the first ones fill the entry where no officer has written yet. Safe to run twice:
+        a second result becomes a further version, which an officer may choose (``Versions``)."""
         now = self._clock()
         with self._store.writing() as session:
             row, call = _recording(session, call_id)
             row.state, row.progress, row.leased_until, row.last_error = "done", 1.0, None, ""
+            row.urgency, row.wanted_model = Urgency.CALL, ""
             transcript_id = _keep_transcript(session, call_id, transcript, now)
+            first = row.chosen_transcript is None
+            row.chosen_transcript = row.chosen_transcript or transcript_id
             session.add(
                 DraftRow(
                     call_id=call_id,
@@ -151,10 +195,8 @@ class Recordings:
                     fields=[asdict(field) for field in draft.fields],
                 )
             )
-            # Locked: an officer may be writing into the same entry, or finalizing it, at this very moment.
-            drafts = select(EntryRow).where(EntryRow.call_id == call_id, EntryRow.state == "draft")
-            entry = session.scalars(drafts.order_by(EntryRow.id).with_for_update(of=EntryRow)).first()
-            if entry is not None:
+            entry = open_entry(session, call_id)
+            if entry is not None and first:
                 fill(entry, draft)
             tell(
                 session,
@@ -177,7 +219,7 @@ class Recordings:
                 _set_aside(session, row, call, signalled(reason), now)
                 return
             row.state, row.last_error, row.leased_until = "waiting", signalled(reason), None
-            row.due_at = now + timedelta(seconds=BACK_OFF_S * 2 ** (row.attempts - 1))
+            row.due_at = now + back_off(row.attempts)
             tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call_id)
 
     def give_back(self, call_id: str) -> None:
@@ -195,18 +237,20 @@ class Recordings:
         with self._store.writing() as session:
             for call_id in call_ids:
                 row, call = _recording(session, call_id)
-                if row.state in ("done", "set_aside", "kept") and row.removed_at is None:
-                    row.state, row.due_at, row.attempts, row.last_error = "waiting", now, 0, ""
-                    tell(
-                        session,
-                        EventKind.TRANSCRIPTION_CHANGED,
-                        at=now,
-                        unit_id=call.unit_id,
-                        call_id=call_id,
-                    )
+                queue(session, row, call, now)
 
 
-def _due(now: datetime) -> Select[RecordingRow]:
+def queue(session: Session, row: RecordingRow, call: CallRow, now: datetime) -> bool:
+    """Make a recording that rests a job again; False where it is one already or its files are gone."""
+    if row.state not in ("done", "set_aside", "kept") or row.removed_at is not None:
+        return False
+    row.state, row.due_at, row.attempts, row.last_error = "waiting", now, 0, ""
+    tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=row.call_id)
+    return True
+
+
+def _due(now: datetime, turn: Turn) -> Select[RecordingRow]:
+    age = RecordingRow.sealed_at.desc() if turn is Turn.NEWEST else RecordingRow.sealed_at
     return (
         select(RecordingRow)
         .where(
@@ -215,9 +259,8 @@ def _due(now: datetime) -> Select[RecordingRow]:
                 (RecordingRow.state == "running") & (RecordingRow.leased_until < now),
             )
         )
-        .order_by(RecordingRow.due_at)
+        .order_by(RecordingRow.urgency, age, RecordingRow.call_id)
         .limit(1)
-        .with_for_update(skip_locked=True)
     )
 
 
@@ -233,6 +276,13 @@ def _set_aside(session: Session, row: RecordingRow, call: CallRow, reason: str, 
         data={"reason": reason},
     )
     tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
+
+
+def open_entry(session: Session, call_id: str) -> EntryRow | None:
+    """The call's entry that is still a draft, locked: an officer may be writing into it, or finalizing it, at this very
+    moment."""
+    drafts = select(EntryRow).where(EntryRow.call_id == call_id, EntryRow.state == "draft")
+    return session.scalars(drafts.order_by(EntryRow.id).with_for_update(of=EntryRow)).first()
 
 
 def fill(entry: EntryRow, draft: Draft) -> None:
@@ -279,6 +329,7 @@ def _job(row: RecordingRow, call: CallRow) -> Job:
         contact_name=contact.name if contact else "",
         contact_title=contact.title if contact else "",
         arrived_at=call.arrived_at,
+        wanted_model=row.wanted_model,
     )
 
 

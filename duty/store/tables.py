@@ -348,6 +348,9 @@ class RecordingRow(Base):
     leased_until: Mapped[datetime | None]
     progress: Mapped[float] = mapped_column(Float, default=0.0)
     last_error: Mapped[str] = mapped_column(Text, default="")
+    urgency: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))
+    wanted_model: Mapped[str] = mapped_column(String(120), default="", server_default=text("''"))
+    chosen_transcript: Mapped[int | None] = mapped_column(Integer)
     archive_path: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
     archive_sha256: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
     archived_at: Mapped[datetime | None]
@@ -435,6 +438,17 @@ class SegmentRow(Base):
     text: Mapped[str]
     confidence: Mapped[float]
     words: Mapped[list[Any]]
+
+
+class SpeechModelRow(Base):
+    """A speech model that the transcription process has at the moment, for the console to offer."""
+
+    __tablename__ = "speech_models"
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    engine: Mapped[str] = mapped_column(String(40))
+    language: Mapped[str] = mapped_column(String(20))
+    sha256: Mapped[str] = mapped_column(String(64))
+    current: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class DraftRow(Base):

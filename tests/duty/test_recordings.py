@@ -18,7 +18,7 @@ from duty.domain.errors import NotFound
 from duty.domain.rights import Role
 from duty.domain.transcripts import Segment, Speaker, Transcript, Word
 from duty.services.directory import NewContact
-from duty.services.recordings import BACK_OFF_S, LEASE, MAX_ATTEMPTS
+from duty.services.recordings import LEASE, LONGEST_BACK_OFF, MAX_ATTEMPTS, Turn, Urgency, back_off
 from duty.store.database import Store
 from duty.store.tables import AuditRow, EntryRow, RecordingRow, TranscriptRow
 from tests.duty.conftest import sweep
@@ -103,13 +103,40 @@ def test_a_call_without_media_is_no_job(room: Room) -> None:
         room.recordings.none_made("0" * 32)
 
 
-def test_the_oldest_comes_first(room: Room) -> None:
-    waiting = []
-    for _ in range(3):
-        waiting.append(sealed(room))
-        room.clock.turn(seconds=1)
-    claimed = [job.call_id for job in iter(room.recordings.claim, None)]
-    assert claimed == waiting
+def test_what_was_asked_for_comes_first_then_calls_and_what_was_imported_last(room: Room) -> None:
+    old, asked, middle, imported, new = (sealed(room) for _ in range(5))
+    room.recordings.again([asked])
+    with room.store.writing() as session:
+        session.get_one(RecordingRow, asked).urgency = Urgency.ASKED
+        session.get_one(RecordingRow, imported).urgency = Urgency.IMPORT
+    assert room.recordings.any_due()
+    assert _claimed(room, Turn.NEWEST) == asked
+    assert _claimed(room, Turn.NEWEST) == new, "the officer who just hung up does not wait for what is older"
+    assert _claimed(room, Turn.LONGEST_WAITING) == old, "and what is older gets its turns"
+    assert _claimed(room, Turn.NEWEST) == middle
+    assert _claimed(room, Turn.LONGEST_WAITING) == imported
+    assert room.recordings.claim() is None
+    assert not room.recordings.any_due()
+
+
+def _claimed(room: Room, turn: Turn) -> str:
+    job = room.recordings.claim(turn)
+    assert job is not None
+    return job.call_id
+
+
+def test_an_import_makes_way_for_a_call_that_finds_no_worker_and_nothing_else_does(room: Room) -> None:
+    imported, call = sealed(room), sealed(room)
+    with room.store.writing() as session:
+        session.get_one(RecordingRow, imported).urgency = Urgency.IMPORT
+    assert _claimed(room, Turn.NEWEST) == call
+    assert _claimed(room, Turn.NEWEST) == imported
+    assert not room.recordings.progress(imported, 0.1)
+    sealed(room)
+    assert not room.recordings.progress(imported, 0.2), "a free worker would take it within a second"
+    room.clock.turn(seconds=2)
+    assert room.recordings.progress(imported, 0.2)
+    assert not room.recordings.progress(call, 0.2)
 
 
 @pytest.mark.rule("6.1-d")
@@ -140,6 +167,7 @@ def test_a_recording_that_kills_its_workers_is_set_aside(room: Room) -> None:
     job = room.recordings.claim()
     assert job is not None
     assert job.call_id == other, "the next recording is not held up"
+    assert room.recordings.claim() is None
     assert (row_of(room, poison).state, row_of(room, poison).last_error) == ("set_aside", "worker_died")
     assert [alarm.kind for alarm in room.alarms.unacknowledged(room.person())] == ["transcription_failed"]
 
@@ -150,7 +178,7 @@ def test_failures_pause_longer_each_time_and_end_set_aside(room: Room) -> None:
         assert room.recordings.claim() is not None
         room.recordings.fail(call_id, "out of memory\x00")
         if attempt < MAX_ATTEMPTS - 1:
-            room.clock.now += timedelta(seconds=BACK_OFF_S * 2**attempt - 1)
+            room.clock.now += back_off(attempt + 1) - timedelta(seconds=1)
             assert room.recordings.claim() is None
             room.clock.turn(seconds=1)
     row = row_of(room, call_id)
@@ -161,6 +189,12 @@ def test_failures_pause_longer_each_time_and_end_set_aside(room: Room) -> None:
     job = room.recordings.claim()
     assert job is not None
     assert job.attempt == 1
+
+
+def test_the_pause_grows_to_its_limit_and_no_further() -> None:
+    pauses = [back_off(attempts).total_seconds() for attempts in range(1, 60)]
+    assert pauses[:4] == [15, 60, 240, 600]
+    assert set(pauses[3:]) == {LONGEST_BACK_OFF.total_seconds()}
 
 
 def test_a_final_failure_is_set_aside_at_once(room: Room) -> None:
@@ -198,8 +232,9 @@ def test_a_second_result_is_a_further_version(room: Room) -> None:
     room.recordings.complete(call_id, heard("第二次"), drafted(place="南书店街"))
     dossier = room.review.dossier(room.person(), call_id)
     assert [row.segments[0].text for row in dossier.transcripts] == ["第一次", "第二次"]
+    assert dossier.transcript is dossier.transcripts[0], "the first stays the chosen one until an officer chooses"
     assert dossier.draft is not None
-    assert dossier.draft.transcript_id == dossier.transcripts[1].id
+    assert dossier.draft.transcript_id == dossier.transcripts[0].id
     assert dossier.draft.fields[0]["spans"][0]["end_s"] == 2.0
     assert dossier.transcripts[0].segments[0].words[0] == ["第", 0.0, 0.4, 0.9]
     assert dossier.entries[0].place == "北书店街", "what stands in the form is not written over"

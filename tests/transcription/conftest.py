@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.duty.conftest import sqlite_template
 from transcription import models
 from transcription.lexicon import Lexicon, load_lexicon
 from transcription.model_registry import EngineName
 from transcription.model_store import InstalledModel, describe
 from transcription.vosk_engine import VoskEngine
 from transcription.whisper_engine import WhisperEngine
+
+__all__ = ["sqlite_template"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -132,8 +132,10 @@ class Segment(Shape):
 
 
 class Transcript(Shape):
-    """What one engine heard."""
+    """What one engine heard: a version. ``chosen``: the draft's proposals come from it."""
 
+    id: int
+    chosen: bool
     engine: str
     model: str
     model_sha256: str
@@ -143,9 +145,11 @@ class Transcript(Shape):
     segments: list[Segment]
 
     @classmethod
-    def of(cls, row: TranscriptRow) -> Transcript:
+    def of(cls, row: TranscriptRow, *, chosen: bool) -> Transcript:
         """The transcript in a row."""
         return cls(
+            id=row.id,
+            chosen=chosen,
             engine=row.engine,
             model=row.model,
             model_sha256=row.model_sha256,

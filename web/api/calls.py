@@ -60,7 +60,7 @@ def call(house: House, actor: Acting, call_id: str) -> CallInFull:
         call=Call.of(found.call),
         events=[CallEvent.of(row) for row in found.events],
         recording=Recording.of(found.recording) if found.recording else None,
-        transcripts=[Transcript.of(row) for row in found.transcripts],
+        transcripts=[Transcript.of(row, chosen=row is found.transcript) for row in found.transcripts],
         draft={"gist": found.draft.gist, "fields": found.draft.fields} if found.draft else None,
         entries=[Entry.of(row) for row in found.entries] if sees_entries else [],
     )
@@ -75,10 +75,16 @@ def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
 
 
 @router.post("/calls/{call_id}/transcribe-again", status_code=204)
-def transcribe_again(house: House, actor: Acting, call_id: str) -> Response:
-    """Queue the recording once more; earlier transcripts stay."""
-    actor.require(Right.EDIT_DRAFT, house.calls.dossier(actor, call_id).call.unit_id)
-    house.recordings.again([call_id])
+def transcribe_again(house: House, actor: Acting, call_id: str, model: str = "") -> Response:
+    """Queue the recording once more, by another ``model`` where one is named; earlier transcripts stay."""
+    house.versions.ask(actor, call_id, model=model)
+    return Response(status_code=204)
+
+
+@router.post("/calls/{call_id}/transcripts/{transcript_id}/choose", status_code=204)
+def choose_transcript(house: House, actor: Acting, call_id: str, transcript_id: int) -> Response:
+    """Let the draft's proposals follow this version; an entry that an officer has touched stays as it is."""
+    house.versions.choose(actor, call_id, transcript_id)
     return Response(status_code=204)
 
 

@@ -20,7 +20,7 @@ from web.render import render
 from web.screens.drafting import workbench
 from web.screens.filters import MAX_WORDS_CHARS, choice, day, number, paging
 from web.services import Services
-from web.sessions import Acting, House
+from web.sessions import Acting, Fields, House
 
 router = APIRouter()
 PAGE = 50
@@ -79,9 +79,10 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
 
 
 @router.get("/calls/{call_id}/part/{part}")
-def call_part(request: Request, house: House, actor: Acting, call_id: str, part: str) -> HTMLResponse:
-    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript``; for ``work`` the
-    whole page anew once the call has a draft, which it gets when it is answered."""
+def call_part(request: Request, house: House, actor: Acting, call_id: str, part: str, version: int = 0) -> HTMLResponse:
+    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript`` (of ``version``,
+    else of the chosen one); for ``work`` the whole page anew once the call has a draft, which it gets when it is
+    answered."""
     if part == "work":
         begun = any(entry.state == "draft" for entry in house.calls.dossier(actor, call_id).entries)
         return HTMLResponse(status_code=204, headers={"HX-Refresh": "true"} if begun else {})
@@ -94,7 +95,7 @@ def call_part(request: Request, house: House, actor: Acting, call_id: str, part:
         may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
-        **_shown(house, actor, dossier),
+        **_shown(house, actor, dossier, version),
     )
 
 
@@ -114,12 +115,17 @@ def peaks(request: Request, actor: Acting, call_id: str) -> Response:
 
 
 @router.post("/calls/{call_id}/transcribe-again")
-def transcribe_again(request: Request, house: House, actor: Acting, call_id: str) -> HTMLResponse:
-    """Queue the recording once more; earlier transcripts stay."""
-    dossier = house.calls.dossier(actor, call_id)
-    actor.require(Right.EDIT_DRAFT, dossier.call.unit_id)
-    house.recordings.again([call_id])
+def transcribe_again(request: Request, house: House, actor: Acting, call_id: str, fields: Fields) -> HTMLResponse:
+    """Queue the recording once more, by another model perhaps; earlier transcripts stay."""
+    house.versions.ask(actor, call_id, model=fields.get("model", ""))
     return call_part(request, house, actor, call_id, "transcription")
+
+
+@router.post("/calls/{call_id}/versions/{version}/choose")
+def choose_version(house: House, actor: Acting, call_id: str, version: int) -> Response:
+    """Let the proposals follow this version; the page is shown anew."""
+    house.versions.choose(actor, call_id, version)
+    return Response(status_code=204, headers={"HX-Refresh": "true"})
 
 
 @router.post("/calls/{call_id}/entries")
@@ -133,8 +139,9 @@ def _sealed(dossier: CallDossier) -> bool:
     return dossier.recording is not None and bool(dossier.recording.path) and dossier.recording.removed_at is None
 
 
-def _shown(house: Services, actor: Actor, dossier: CallDossier) -> dict[str, Any]:
-    transcript = dossier.transcripts[-1] if dossier.transcripts else None
+def _shown(house: Services, actor: Actor, dossier: CallDossier, version: int = 0) -> dict[str, Any]:
+    chosen = dossier.transcript
+    transcript = next((row for row in dossier.transcripts if row.id == version), chosen)
     return {
         "call": dossier.call,
         "unit": dossier.unit,
@@ -145,6 +152,9 @@ def _shown(house: Services, actor: Actor, dossier: CallDossier) -> dict[str, Any
         if actor.may(Right.SEE_EVIDENCE)
         else [],
         "transcript": transcript,
+        "versions": dossier.transcripts,
+        "chosen": chosen.id if chosen is not None else None,
+        "models": house.versions.models(),
         "segments": segments(transcript) if transcript is not None else [],
         "no_engine": house.alarms.stands(AlarmKind.NO_ENGINE),
     }
