@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 
@@ -37,6 +38,11 @@ class CallWords:
     classes: tuple[ClassRule, ...]
     elsewhere: re.Pattern[str]
 
+    @property
+    def eventful(self) -> re.Pattern[str]:
+        """What shows that something happened: the words of all classes but that of changes of persons."""
+        return _eventful(self.classes)
+
 
 def call_words(table: dict[str, Any], elsewhere: list[str]) -> CallWords:
     """The rules of a vocabulary file. Raises KeyError, TypeError and ValueError for what is none."""
@@ -68,3 +74,11 @@ def _any(patterns: list[str] | None) -> re.Pattern[str] | None:
         return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
     except re.error as error:
         raise ValueError(f"{error.pattern!r}: {error.msg}") from error
+
+
+@lru_cache(maxsize=8)
+def _eventful(classes: tuple[ClassRule, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(word.pattern for rule in classes if rule.number != _PERSONS for word, _ in rule.words))
+
+
+_PERSONS = 8

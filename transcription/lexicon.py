@@ -5,6 +5,7 @@ The words that officers add join those that come as data (``with_words``), so th
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -53,6 +54,12 @@ class Lexicon:
     surnames: frozenset[str]
     calls: CallWords
     words: tuple[DistrictWord, ...]
+    name_ends: dict[str, str]
+    """What a name of a place or a unit ends with, and the kind which that shows."""
+    name_breaks: frozenset[str]
+    """Words that are in no such name."""
+    weights: dict[str, dict[str, float]]
+    """What speaks for a reading of a time, a place or a unit: learnt from calls, by field and feature."""
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -95,7 +102,9 @@ def load_lexicon(gazetteer: str = "longting") -> Lexicon:
             shipped_words(gazetteer),
             _toml("vocabulary", "units.toml"),
             _toml("vocabulary", "events.toml"),
+            _toml("vocabulary", "name_parts.toml"),
             call_words(_toml("vocabulary", "calls.toml"), _words("elsewhere")),
+            json.loads((resources.files("config") / "vocabulary" / "ranking.json").read_text(encoding="utf-8")),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise TranscriptionError(f"词表或地名表无法读取：{error}") from error
@@ -115,7 +124,9 @@ def _build(
     words: tuple[DistrictWord, ...],
     units: dict[str, Any],
     events: dict[str, Any],
+    names: dict[str, Any],
     calls: CallWords,
+    weights: dict[str, dict[str, float]],
 ) -> Lexicon:
     surnames = _words("surnames")
     district = gazetteer["district"]
@@ -140,6 +151,9 @@ def _build(
         surnames=frozenset(surnames[0]) | frozenset(surnames[1:]),
         calls=calls,
         words=words,
+        name_ends={end: kind for kind, ends in reversed(names["ends"].items()) for end in ends},
+        name_breaks=frozenset(names["words"]["breaks"]),
+        weights=weights,
     )
 
 

@@ -20,7 +20,9 @@ _DIGIT = "".join(_SPOKEN) + "0-9"
 _PHONE = re.compile(rf"(?<![{_DIGIT}.])[{_DIGIT}](?:[，,、。\-—\s转]{{0,2}}[{_DIGIT}]){{6,}}(?![{_DIGIT}])")
 _VALUES = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _PAUSE_SHARE = 6
-"""Characters a phrase has on average, at least, where spaces are pauses."""
+"""Characters from one space to the next, at least and on average, where spaces are pauses and not all words' limits."""
+_MANY, _PAUSE_SHARE_OF_MANY = 4, 3.5
+"""With this many spaces the average is sure enough to tell short phrases from words."""
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 
 
@@ -48,7 +50,8 @@ def normalise(text: str) -> MappedText:
     stands between all words it means nothing and is dropped.
     """
     even = punctuated(simplified(text).translate(_NARROW))
-    if sum(map(str.isspace, text)) * _PAUSE_SHARE <= len(text):
+    spaces = sum(map(str.isspace, text))
+    if spaces * (_PAUSE_SHARE_OF_MANY if spaces >= _MANY else _PAUSE_SHARE) <= len(text):
         even = "".join("，" if _is_pause(even, i) else char for i, char in enumerate(even))
     kept = [i for i, char in enumerate(even) if not (char.isspace() and _beside_chinese(even, i))]
     return MappedText(text=punctuated("".join(even[i] for i in kept)), origin=tuple(kept))

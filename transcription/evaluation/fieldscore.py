@@ -129,6 +129,18 @@ def _found(made: Draft, name: str) -> list[str]:
     return [value] if value else []
 
 
+def wanted_value(call: GoldCall, name: str) -> str:
+    """What ``call`` should have for a field of one value; empty for none."""
+    return next(iter(_wanted(call, name)), "")
+
+
+def same_value(name: str, wanted: str, found: str) -> bool:
+    """Whether ``found``, the normalised form of a proposal, is the value ``wanted``."""
+    if name == "time":
+        found = datetime.fromisoformat(found).isoformat(timespec="minutes")
+    return _matching(name, [wanted], [found]) == 1
+
+
 def _matching(name: str, wanted: Iterable[str], found: Sequence[str]) -> int:
     if name == "place":
         return sum(any(_same_place(one, other) for other in found) for one in wanted)

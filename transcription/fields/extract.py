@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from duty.domain.drafts import DraftField, FieldName, Source
@@ -20,12 +21,12 @@ from transcription.fields.casualties import (
 )
 from transcription.fields.events import SaidEvent, said_events
 from transcription.fields.kinds import call_kind, report_class
+from transcription.fields.options import Option, place_options, time_options, unit_options
 from transcription.fields.people import introduction
 from transcription.fields.places import SaidPlace, said_places
+from transcription.fields.ranking import Weights, chances
 from transcription.fields.reading import Turn, turns
-from transcription.fields.said import Said
-from transcription.fields.times import CHINA, said_times, written
-from transcription.fields.units import calling_unit
+from transcription.fields.surroundings import call_of, of_none
 from transcription.lexicon import Lexicon
 from transcription.normalise import phone_numbers
 
@@ -36,8 +37,6 @@ _MEASURES = re.compile(
 _REQUEST = re.compile(
     r"请求|请(?!问|讲|稍|您?稍|等|说|放心|记)|需要(?:你们|上级|区里|支援|协调|帮助|派)|希望(?:区|上级|你们|领导|能)|申请"
 )
-_SENTENCE = "。！？；\n"
-_FUTURE = 0.35
 _OFFICER = 0.35
 
 
@@ -49,16 +48,14 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
     spoken = turns(transcript)
     fields: list[DraftField] = []
     callers = [turn for turn in spoken if turn.speaker is Speaker.CALLER]
-    own = calling_unit([turn.text for turn in callers], lexicon)
+    for ranked_name, options in ranked_options(spoken, lexicon, called_at=called_at, weights=lexicon.weights).items():
+        fields += _ranked(_RANKED[ranked_name], options, spoken)
     for turn in spoken:
-        unit = own[1] if own is not None and turn is callers[own[0]] else None
         weight = 1.0 if turn.speaker is Speaker.CALLER else _OFFICER
-        fields += _times(turn, weight, called_at, lexicon)
-        fields += _places(turn, weight, unit, lexicon)
         fields += _events(turn, weight, lexicon)
         if turn.speaker is Speaker.CALLER:
             fields += _phones(turn)
-    fields += _people(callers, own, lexicon)
+    fields += _people(callers, lexicon)
     fields += _casualties(spoken)
     fields += _matching(callers, FieldName.MEASURES, _MEASURES, 0.7)
     fields += _matching(callers, FieldName.REQUEST, _REQUEST, 0.6)
@@ -114,51 +111,62 @@ def _field(
     )
 
 
-def _times(turn: Turn, weight: float, called_at: datetime, lexicon: Lexicon) -> Iterable[DraftField]:
-    """Event times; one said in a sentence with an event outweighs others, one to come is hardly the event's."""
-    eventful = [event.start for event in said_events(turn.text, lexicon)]
-    for said in said_times(turn.text, called_at):
-        start, end = turn.clause(said.start, _SENTENCE)
-        near = any(start <= at < end for at in eventful)
-        sure = said.sure * weight * (1.0 if near else 0.8)
-        sure *= _FUTURE if said.moment > called_at.astimezone(CHINA) else 1.0
-        yield _field(
-            FieldName.EVENT_TIME,
-            turn,
-            said.start,
-            said.end,
-            sure,
-            value=written(said),
-            normalised=said.moment.isoformat(),
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """The options for one field and what speaks for there being none; ``chances`` as ``ranking`` gives them."""
+
+    options: tuple[Option, ...]
+    nothing: frozenset[str]
+    chances: tuple[float, ...]
+
+    @property
+    def best(self) -> Option | None:
+        """The likeliest option; None where no value is likelier still."""
+        at = max(range(len(self.options)), key=lambda i: self.chances[i], default=None)
+        return None if at is None or self.chances[at] < 1 - sum(self.chances) else self.options[at]
 
 
-def _places(turn: Turn, weight: float, unit: Said | None, lexicon: Lexicon) -> Iterable[DraftField]:
-    """Places; those before an event outweigh others, and the caller's own village counts only where nothing else is
-    named."""
-    eventful = [event.start for event in said_events(turn.text, lexicon)]
-    for said in said_places(turn.text, lexicon):
-        sure = said.sure * weight * _WIDTH.get(said.kind, 1.0)
-        if unit is not None and said.start < unit.end and said.end > unit.start:
-            if said.kind not in ("village", "sight") and _OWN_SITE.search(said.name) is None:
-                continue
-            sure *= _OWN_VILLAGE
-        if _INHABITANTS.match(turn.text, said.end) or _ASKED_FOR.search(turn.text[: said.start]):
-            sure *= _BESIDE
-        near = any(0 <= at - said.start <= 40 for at in eventful)
-        sure *= 1.0 if near else 0.6
-        yield _field(FieldName.PLACE, turn, said.start, said.end, sure, value=said.name, normalised=said.full)
+def ranked_options(
+    spoken: Sequence[Turn], lexicon: Lexicon, *, called_at: datetime, weights: Mapping[str, Weights]
+) -> dict[str, Ranked]:
+    """The caller's unit, the event's time and its place, each with all that they may be, by name of the field."""
+    call = call_of(spoken, lexicon)
+    kind = call_kind(spoken, lexicon.calls)
+    nothing = of_none(call, kind.value if kind is not None else "event")
+    unit = _rank(unit_options(call, lexicon), nothing, weights.get("unit", {}))
+    return {
+        "unit": unit,
+        "time": _rank(time_options(call, called_at), nothing, weights.get("time", {})),
+        "place": _rank(place_options(call, unit.best, lexicon), nothing, weights.get("place", {})),
+    }
 
 
-_OWN_SITE = re.compile(r"(?:小学|中学|大学|学校|幼儿园|项目部|化工|[^工]厂|景区|站|敬老院|养老院|广场|商场|公园|公司)$")
-"""What a caller may speak of as the scene though it is his own unit."""
-_INHABITANTS = re.compile(r"的(?:村民|群众|业主|居民|学生|职工|工人)")
-_ASKED_FOR = re.compile(r"(?:请|需要|希望)[^，。]{0,6}$")
-_WIDTH = {"district": 0.4, "area": 0.55, "elsewhere": 0.9}
-"""A wider place is the scene only where no narrower one is named."""
-_OWN_VILLAGE = 0.3
-_BESIDE = 0.25
-"""Whose people came, or where help is wanted, is seldom where it happened."""
+def _rank(options: list[Option], nothing: frozenset[str], weights: Weights) -> Ranked:
+    found = chances([option.features for option in options], nothing, weights)
+    return Ranked(options=tuple(options), nothing=nothing, chances=tuple(found))
+
+
+_RANKED = {"unit": FieldName.CALLER_UNIT, "time": FieldName.EVENT_TIME, "place": FieldName.PLACE}
+_UNLIKELY = 0.03
+
+
+def _ranked(name: FieldName, ranked: Ranked, spoken: Sequence[Turn]) -> Iterable[DraftField]:
+    """The options that are likely enough to be shown; none where the call most likely says nothing of it."""
+    if ranked.best is None:
+        return
+    together: dict[str, float] = {}
+    for option, chance in zip(ranked.options, ranked.chances, strict=True):
+        together[option.normalised] = together.get(option.normalised, 0.0) + chance
+    best: dict[str, tuple[float, Option]] = {}
+    for option, chance in zip(ranked.options, ranked.chances, strict=True):
+        if option.normalised not in best or best[option.normalised][0] < chance:
+            best[option.normalised] = chance, option
+    for value, (_, option) in best.items():
+        if together[value] >= _UNLIKELY:
+            turn = spoken[option.index]
+            yield _field(
+                name, turn, option.start, option.end, min(together[value], 0.98), value=option.value, normalised=value
+            )
 
 
 def _events(turn: Turn, weight: float, lexicon: Lexicon) -> Iterable[DraftField]:
@@ -185,11 +193,8 @@ def _clause(text: str, start: int, end: int, event: SaidEvent, places: list[Said
     return "".join(chars[start:end])
 
 
-def _people(callers: list[Turn], unit: tuple[int, Said] | None, lexicon: Lexicon) -> Iterable[DraftField]:
-    """The caller's unit, title and name from each self-introduction."""
-    if unit is not None:
-        index, said = unit
-        yield _field(FieldName.CALLER_UNIT, callers[index], said.start, said.end, said.sure, value=said.value)
+def _people(callers: list[Turn], lexicon: Lexicon) -> Iterable[DraftField]:
+    """The caller's title and name from each self-introduction."""
     for turn in callers:
         found = introduction(turn.text, lexicon)
         parts = (

@@ -1,9 +1,9 @@
-"""Which unit calls: named after 我是, or at the beginning (北郊乡党政办，报告一起火灾); never the one addressed."""
+"""Names of units that the district's data can make, and what ends like one; whose they are ``ranking`` decides."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,25 +14,6 @@ from transcription.lexicon import Lexicon
 _ROOMS = (
     r"(?:网信办|综合科|督查室|会议科|信息中心|指挥中心|调度室|值班室|办公室|秘书科|[\u4e00-\u9fff]{2}科(?![技学长]))?"
 )
-_ASKED = re.compile(r"^(?:的?值班室)?(?:吗|吧|么|嘛|不|是不是|对吧)")
-_ADDRESSED = re.compile(
-    r"(?:请|让|要求|通知|转告|转达|你们|恁们?|您们?|给|跟|和|与|同|及|、|找|问|去|到|在|从|由|对|经|向|联系|协调|已经|家|是不是|请问是)$"
-)
-_OWN_ROOM = re.compile(
-    r"(?:开封市?)?龙[亭庭](?:区)?(?:委|政府)?(?:总)?值班室|(?:区政府|政府|区里)?(?:的)?(?:总)?值班室"
-)
-"""The room that is called."""
-_SELF = re.compile(
-    r"(?:这是|我这儿是|我这儿|我这里|我这边|我们?是|俺们?是|这边是|这里是|我这边是|我这里是|本人是|我们?|俺们?|^是|我在)$"
-)
-_OPENING = re.compile(
-    r"^(?:喂|哎|诶|嗯|呃|那个|您好|你好|好|领导|同志|晚上|上午|下午|早上|过年|中午|的|区里|政府|区政府|龙亭区|值班室|值班的?|报告|"
-    r"吗|吧|请讲|在吗|是|啊|呀|嘛|一下|续报|通报|老师|[，。？！、])*$"
-)
-_AFTER = re.compile(
-    r"^[的，]?(?:值班|报告|通知|续报|通报|查岗|抽查|核实|我姓|我叫|姓|叫|党|办|主任|副|乡长|书记|村|老|小|，)"
-)
-_EARLY_TURNS = 2
 
 
 @lru_cache(maxsize=8)
@@ -62,34 +43,8 @@ def unit_at(text: str, at: int, end: int, lexicon: Lexicon) -> Said | None:
     return Said(start=free.start(), end=free.end(), value=free.group(), sure=0.75)
 
 
-def calling_unit(texts: Sequence[str], lexicon: Lexicon) -> tuple[int, Said] | None:
-    """The unit of the caller in its turns ``texts``: which turn, and the words. None where it names none."""
-    best: tuple[int, Said] | None = None
-    for index, text in enumerate(texts):
-        for said in _candidates(text, lexicon):
-            sure = said.sure * _standing(text, said) * (1.0 if index < _EARLY_TURNS else 0.8)
-            if sure > 0.3 and (best is None or sure > best[1].sure):
-                best = index, Said(start=said.start, end=said.end, value=said.value, sure=round(sure, 4))
-    return best
-
-
-def _standing(text: str, said: Said) -> float:
-    """How plainly the unit at ``said`` is the caller's own, 0..1: by what stands before and behind it."""
-    before, after = text[: said.start], text[said.end :]
-    if _OWN_ROOM.fullmatch(text[said.start : said.end]):
-        return 0.0
-    if _ASKED.match(after) or _ADDRESSED.search(before):
-        return 0.0
-    if _SELF.search(before):
-        return 1.0
-    if _OPENING.match(before):
-        return 0.95
-    if before.endswith(("，", "。", "？", "！")) and _AFTER.match(after) and len(before) < 40:
-        return 0.6
-    return 0.35 if before.endswith(("，", "。")) and (after[:1] in "，。" or not after) else 0.0
-
-
-def _candidates(text: str, lexicon: Lexicon) -> Iterable[Said]:
+def said_units(text: str, lexicon: Lexicon) -> Iterable[Said]:
+    """Units named in ``text``, the caller's or not."""
     named = _named(text, lexicon)
     yield from named
     for match in _free(lexicon).finditer(text):
