@@ -24,6 +24,7 @@ from telephony.sip.security_description import OFFERED, CryptoAttribute, read_cr
 from telephony.sip.session_description import SessionDescription, parse_sdp
 from telephony.sip.session_timer import OPTION as TIMER
 from telephony.sip.session_timer import SessionTimer
+from telephony.sip.target import dialog_flow
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK"
 EXTENSIONS = frozenset({TIMER, reliable.OPTION})
@@ -154,7 +155,7 @@ class Leg:
         if self.dialog is None:
             raise RemoteProtocolError(481, "Call/Transaction Does Not Exist")
         self.dialog.receive_request(request)
-        self.flow = flow
+        self.flow = dialog_flow(request, self.dialog.target, self.dialog.routes, flow)
         self._read_allow(request)
 
     def prove(self, wire: Wire, response: Response, asked: Request) -> tuple[tuple[str, str], ...]:  # noqa: ARG002

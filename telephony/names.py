@@ -10,7 +10,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import dns.asyncresolver
@@ -21,6 +20,7 @@ import dns.resolver
 
 from telephony.sip.flow import Address
 from telephony.sip.locating import Naptr, Srv
+from telephony.sip.target import is_address
 
 _log = logging.getLogger(__name__)
 
@@ -111,15 +111,6 @@ class Names:
         if answer.rrset is None:
             return Found([], UNKNOWN_TTL_S)
         return Found(list(answer), float(answer.rrset.ttl))
-
-
-def is_address(host: str) -> bool:
-    """Whether ``host`` is an IP address, not a name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _sorted(hosts: set[str]) -> list[str]:

@@ -15,6 +15,7 @@ from telephony.sip.message import Request, Response, make_response
 from telephony.sip.multipart import session_description
 from telephony.sip.session_description import SessionDescription, parse_sdp
 from telephony.sip.session_timer import SessionTimer
+from telephony.sip.target import dialog_flow
 
 EXTEND_S = 60.0
 """How often a caller that waits is told so again."""
@@ -214,6 +215,7 @@ class ServerLeg(Leg):
         )
         if self.dialog is None:
             self.dialog = Dialog.as_uas(self.request, response)
+            self.flow = dialog_flow(self.request, self.dialog.target, self.dialog.routes, self.flow)
         self.dialog.confirmed = status >= 200
         if status >= 200 and self.sending.describes:
             self._held_back = response

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from config.settings import LineSettings, SipSettings
 from telephony.listening import certificates, listens, near_end
-from telephony.names import Names, is_address
+from telephony.names import Names
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow, Transport
 from telephony.sip.locating import Srv, is_absent, services, srv_names
-from telephony.sip.target import PORTS, Target, target_of
+from telephony.sip.target import PORTS, Target, is_address, target_of
 from telephony.sip.uri import SipUri, parse_uri
 from telephony.trunk_target import TrunkRoute
 

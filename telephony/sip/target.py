@@ -5,12 +5,14 @@ Names are resolved at the edge; here it is decided what to resolve them for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Address, Flow, Transport
-from telephony.sip.uri import SipUri
+from telephony.sip.message import Request
+from telephony.sip.uri import SipUri, parse_uri
 
 PORTS: dict[Transport, int] = {"UDP": 5060, "TCP": 5060, "TLS": 5061}
 """The default port of each transport."""
@@ -49,6 +51,32 @@ def contact_uri(user: str, flow: Flow, *, secure: bool = False) -> SipUri:
         params = (("transport", flow.transport.lower()),)
     host, port = flow.local
     return SipUri(scheme="sips" if secure else "sip", user=user, host=bracketed(host), port=port, params=params)
+
+
+def dialog_flow(request: Request, target: str, routes: Sequence[str], flow: Flow) -> Flow:
+    """The flow for our requests within the dialog to which the peer's ``request`` belongs: back along its own, as NAT
+    demands; but past a proxy that brought it and did not record a route, straight to ``target``, the peer's contact
+    (RFC 3261 12.2.1.1): such a proxy takes no further part. UDP only, and only where the contact is an address."""
+    if flow.transport != "UDP" or routes or len(request.vias) < 2:
+        return flow
+    try:
+        uri = parse_uri(target)
+        contact = target_of(uri) if isinstance(uri, SipUri) else None
+    except RemoteProtocolError:
+        return flow
+    if contact is None or contact.transport != "UDP" or not is_address(contact.host):
+        return flow
+    same_family = (":" in contact.host) == (":" in flow.remote[0])
+    return replace(flow, remote=(contact.host, contact.port)) if same_family else flow
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def bracketed(host: str) -> str:

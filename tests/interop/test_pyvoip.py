@@ -70,6 +70,19 @@ def test_pyvoip_talks_hears_keys_and_hangs_up(
     assert share_heard(decode_alaw(utterance), sound[:, 1]) >= HEARD
 
 
+@proves("pyVoIP", "caller", "is hung up on")
+def test_pyvoip_is_hung_up_on(caller: Pyvoip, desk: Desk, book: Book, rtp_peer: OpenPeer, number: str) -> None:
+    """The line's BYE goes to pyVoIP itself: the carrier brought the INVITE and recorded no route (RFC 3261
+    12.2.1.1)."""
+    officer = _officer(desk, rtp_peer, "phone_hangs_up_external_media", talk_ms=1500)
+    caller.dial(DESK)
+    caller.wait_talking()
+    caller.wait_over()
+    officer.run.wait().check()
+    page = book.ended(number)
+    assert (page.outcome, page.end_reason) == ("answered", "officer_hung_up")
+
+
 @proves("pyVoIP", "caller", "is held")
 def test_pyvoip_is_held(
     caller: Pyvoip, desk: Desk, book: Book, rtp_peer: OpenPeer, utterance: bytes, number: str
@@ -86,3 +99,19 @@ def test_pyvoip_is_held(
     officer.run.wait().check()
     assert share_heard(decode_alaw(utterance), heard) >= HEARD
     assert book.ended(number).data_of("held") == {"by": "officer"}
+
+
+@pytest.mark.rule("6.1-a")
+def test_pyvoip_takes_no_notice_that_the_officer_is_busy(
+    service: Service, caller: Pyvoip, desk: Desk, book: Book, number: str
+) -> None:
+    """It reads the 486, sends no ACK (RFC 3261 17.1.1.2) and tells its user nothing: of the failures its
+    ``SIPClient.parse_message`` knows 404 and 503 alone. The book has the call at once
+    all the same, and the line goes on."""
+    phone = desk.phone("phone_busy_at_once", "1001")
+    caller.dial(DESK)
+    phone.wait().check()
+    assert book.ended(number).outcome == "busy"
+    time.sleep(1.0)
+    assert caller.state() == "DIALING"
+    assert service.answers()

@@ -87,6 +87,14 @@ class Pyvoip:
         """Until it is answered."""
         self._order("ANSWERED", order="wait", state="ANSWERED")
 
+    def wait_over(self) -> None:
+        """Until it has noticed that the other side hung up."""
+        self._order("ENDED", order="wait", state="ENDED")
+
+    def state(self) -> str:
+        """The name of the state in which pyVoIP sees its call."""
+        return self._order("state", order="state")["name"]
+
     def say(self, samples: Samples) -> None:
         """Says it; returns at once."""
         rounded = np.clip((samples.astype(np.int32) + 128) >> 8, -128, 127)

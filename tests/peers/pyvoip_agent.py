@@ -40,6 +40,8 @@ def main() -> None:
             _tell("dialling")
         elif name == "wait":
             _wait(lambda call=call, order=order: call.state is CallState[order["state"]], order["state"])
+        elif name == "state":
+            _tell("state", name=call.state.name)
         elif name == "say":
             call.write_audio(bytes.fromhex(order["linear8"]))
             _tell("saying")

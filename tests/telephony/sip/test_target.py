@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from telephony.sip.errors import RemoteProtocolError
 from telephony.sip.flow import Flow, Transport
-from telephony.sip.target import Target, contact_uri, same_address, same_host, target_of
+from telephony.sip.message import Request, parse
+from telephony.sip.target import Target, contact_uri, dialog_flow, same_address, same_host, target_of
 from telephony.sip.uri import SipUri, parse_uri
 
 
@@ -69,3 +72,28 @@ def test_hosts_are_compared_as_addresses(first, second, same):
     assert same_host(first, second) is same
     assert same_address((first, 5060), (second, 5060)) is same
     assert not same_address((first, 5060), (second, 5061))
+
+
+@pytest.mark.parametrize(
+    ("vias", "routes", "contact", "transport", "remote"),
+    [
+        (1, (), "sip:1001@192.0.2.7:5070", "UDP", ("198.51.100.1", 5060)),  # NAT: back along the flow
+        (2, (), "sip:1001@192.0.2.7:5070", "UDP", ("192.0.2.7", 5070)),
+        (3, (), "sip:1001@192.0.2.7", "UDP", ("192.0.2.7", 5060)),
+        (2, ("<sip:198.51.100.1;lr>",), "sip:1001@192.0.2.7", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "sip:1001@phone.example", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "sip:1001@192.0.2.7;transport=tcp", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "sip:1001@192.0.2.7;transport=sctp", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "sip:1001@[2001:db8::7]", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "tel:+8637122595110", "UDP", ("198.51.100.1", 5060)),
+        (2, (), "sip:1001@192.0.2.7", "TCP", ("198.51.100.1", 5060)),
+    ],
+)
+def test_requests_within_a_dialog_go_past_a_proxy_that_records_no_route(vias, routes, contact, transport, remote):
+    head = "INVITE sip:a@127.0.0.1 SIP/2.0\r\n" + "".join(
+        f"Via: SIP/2.0/{transport} h{number}:5060;branch=z9hG4bK{number}\r\n" for number in range(vias)
+    )
+    request = parse(f"{head}From: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n".encode())
+    assert isinstance(request, Request)
+    flow = Flow(transport=transport, remote=("198.51.100.1", 5060), local=("127.0.0.1", 5060))
+    assert dialog_flow(request, contact, routes, flow) == replace(flow, remote=remote)
