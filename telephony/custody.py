@@ -22,7 +22,8 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
-from duty.domain.custody import SHALLOW, Booked, CustodyAct, Difference, DifferenceKind, Shelved, compare, judge
+from duty.domain.custody import SHALLOW, Booked, CustodyAct, Difference, DifferenceKind, Shelved, judge
+from duty.domain.custody_pages import compare
 from duty.domain.errors import DutyError
 from duty.domain.happenings import AlarmKind, Severity
 from duty.domain.numbers import NumberPlan
@@ -34,7 +35,7 @@ from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
 from duty.store.database import Store
 from telephony.adopting import found_call
 from telephony.ballast import Ballast
-from telephony.custody_files import read_through, remove, shelves
+from telephony.custody_files import Shelves, read_through, remove
 from telephony.custody_worker import CustodyWorker, WorkerDied, WorkerFailed
 from telephony.endpoint import facts_of
 
@@ -135,13 +136,15 @@ class Keeper:
     def reconcile(self) -> int:
         """Compare everything by name and size, mend what needs no guess, and keep what differs; how many open
         differences there are."""
-        shelved, strays = shelves(self._root)
-        seen = compare(self._custody.booked(), shelved, stray_files=strays, now=utc_now())
-        for call_id in seen.finish:
-            self._finish(call_id)
-        adopted = {each.place for each in seen.adopt if self._adopt(each)}
-        left = [each for each in seen.differences if each.place not in adopted or each.kind is DifferenceKind.STRAY]
-        return self._custody.found(left, SHALLOW)
+        look = self._custody.look(SHALLOW)
+        for seen in compare(self._custody, Shelves(self._root), now=utc_now()):
+            for call_id in seen.finish:
+                self._finish(call_id)
+            adopted = {each.place for each in seen.adopt if self._adopt(each)}
+            look.found(
+                each for each in seen.differences if each.place not in adopted or each.kind is DifferenceKind.STRAY
+            )
+        return look.end()
 
     def _adopt(self, shelf: Shelved) -> bool:
         """Seal what was found and write it into the book; False where that cannot be, or where its call is still on its
@@ -304,9 +307,8 @@ def survey(settings: Settings, store: Store, *, deep: bool, heard: Callable[[int
     """Everything that differs now, by name and size and, where ``deep``, by reading every file; nothing is changed.
     ``heard`` hears how many bytes were read. Raises OSError, SQLAlchemyError."""
     root, custody = settings.data.recordings, Custody(store, utc_now)
-    shelved, strays = shelves(root)
-    found = list(compare(custody.booked(), shelved, stray_files=strays, now=utc_now()).differences)
-    for row in custody.booked() if deep else ():
+    found = [each for seen in compare(custody, Shelves(root), now=utc_now()) for each in seen.differences]
+    for row in (row for page in custody.pages() for row in page) if deep else ():
         if row.sealed and not row.removed:
             reading = read_through(
                 root / row.place,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from duty.domain.custody import CustodyAct, Manifest, Reading, Shelved
+from duty.domain.custody_pages import ShelfPage
 from telephony.media_errors import NotARecordingError
 from telephony.recording_chain import check_chain
 from telephony.recording_files import SIDECAR_NAME, raw_file, read_sidecar
@@ -29,7 +33,9 @@ from telephony.sealing import (
 ARCHIVE_NAME = "recording.opus"
 _CHUNK_BYTES = 1 << 18
 _OWN = frozenset({WAV_NAME, PEAKS_NAME, MANIFEST_NAME, SIDECAR_NAME})
-_CALL_ID_CHARS = 32
+_PLACE = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9a-f]{32}")
+"""``YYYY/MM/DD/<call id>``; everything else is a stray."""
+_PAGE = 500
 
 Pace = Callable[[int], None]
 """Hears of bytes that were read and takes its time."""
@@ -49,37 +55,64 @@ def unhurried(mb_per_second: float, *, clock: Callable[[], float] = time.monoton
     return pace
 
 
-def shelves(root: Path) -> tuple[list[Shelved], list[str]]:
-    """Every recording's directory below ``root``, and what lies there and is none. Raises OSError where ``root`` itself
-    cannot be read; a directory that goes while one looks is passed over."""
-    found: list[Shelved] = []
-    strays: list[str] = []
-    for directory in _call_directories(root, strays):
+class Shelves:
+    """Every recording's directory below ``root``, by names and sizes, and what lies there and is none. Raises OSError
+    where a year, a month or a day cannot be listed."""
+
+    def __init__(self, root: Path, *, page: int = _PAGE) -> None:
+        self._root = root
+        self._page = page
+
+    def pages(self) -> Iterator[ShelfPage]:
+        """All of them, so many at a time, in no order; a directory that goes while one looks is passed over."""
+        paths = self._paths()
+        while some := list(islice(paths, self._page)):
+            shelves: list[Shelved] = []
+            for path, is_shelf in some:
+                if is_shelf:
+                    with suppress(FileNotFoundError):
+                        shelves.append(look(self._root, self._root / path))
+            yield ShelfPage(shelves=shelves, strays=[path for path, is_shelf in some if not is_shelf])
+
+    def has(self, place: str) -> bool:
+        """Whether ``place`` is a recording's directory."""
+        return _PLACE.fullmatch(place) is not None and (self._root / place).is_dir()
+
+    def at(self, place: str) -> Shelved | None:
+        """What lies there."""
         try:
-            found.append(look(root, directory))
+            return look(self._root, self._root / place) if self.has(place) else None
         except FileNotFoundError:
-            continue
-    return found, strays
+            return None
 
+    def last(self, call_id: str) -> str | None:
+        """The place of the call's directory, of several that of the last day."""
+        strays: list[str] = []
+        return next((at for day in reversed(self._days(strays)) if self.has(at := f"{day}/{call_id}")), None)
 
-def _call_directories(root: Path, strays: list[str]) -> Iterator[Path]:
-    """Directories at ``YYYY/MM/DD/<call id>``; everything else is a stray."""
-    level = [root]
-    for digits in (4, 2, 2):
-        deeper: list[Path] = []
-        for parent in level:
-            for entry in sorted(parent.iterdir()):
-                if entry.is_dir() and len(entry.name) == digits and entry.name.isdigit():
-                    deeper.append(entry)
-                else:
-                    strays.append(str(entry.relative_to(root)))
-        level = deeper
-    for day in level:
-        for entry in sorted(day.iterdir()):
-            if entry.is_dir() and len(entry.name) == _CALL_ID_CHARS and set(entry.name) <= set("0123456789abcdef"):
-                yield entry
-            else:
-                strays.append(str(entry.relative_to(root)))
+    def _paths(self) -> Iterator[tuple[str, bool]]:
+        """Everything that lies in a day, and whether it is a recording's directory; and what lies where only years,
+        months and days should."""
+        strays: list[str] = []
+        days = self._days(strays)
+        yield from ((path, False) for path in strays)
+        for day in days:
+            with os.scandir(self._root / day) as entries:
+                for entry in entries:
+                    path = f"{day}/{entry.name}"
+                    yield path, _PLACE.fullmatch(path) is not None and entry.is_dir()
+
+    def _days(self, strays: list[str]) -> list[str]:
+        level = [""]
+        for digits in (4, 2, 2):
+            deeper: list[str] = []
+            for parent in level:
+                for entry in sorted((self._root / parent).iterdir()):
+                    name = entry.name
+                    is_period = len(name) == digits and name.isascii() and name.isdigit() and entry.is_dir()
+                    (deeper if is_period else strays).append(f"{parent}/{name}" if parent else name)
+            level = deeper
+        return level
 
 
 def look(root: Path, directory: Path) -> Shelved:

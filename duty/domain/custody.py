@@ -111,6 +111,10 @@ class Booked:
         """The directory of the recording."""
         return self.path.rpartition("/")[0]
 
+    def settled(self, now: datetime) -> bool:
+        """Whether the call ended so long ago that its recording must be sealed and booked."""
+        return self.ended_at is not None and now - self.ended_at >= SETTLING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
@@ -153,36 +157,41 @@ class Comparison:
     finish: tuple[str, ...]
 
 
-def compare(
-    booked: Iterable[Booked], shelved: Iterable[Shelved], *, stray_files: Iterable[str] = (), now: datetime
-) -> Comparison:
-    """Every ended call has its row and every row its files, and the other way round. Nothing is read but names and
-    sizes; a call that lives is left to the process that has it."""
-    places = {each.place: each for each in shelved}
-    found: list[Difference] = [Difference(kind=DifferenceKind.STRAY, place=name) for name in stray_files]
+def joined(parts: Iterable[Comparison]) -> Comparison:
+    """All of them as one."""
+    kept = list(parts)
+    return Comparison(
+        differences=tuple(each for part in kept for each in part.differences),
+        adopt=tuple(each for part in kept for each in part.adopt),
+        finish=tuple(each for part in kept for each in part.finish),
+    )
+
+
+def compare_row(row: Booked, here: Shelved | None, *, now: datetime) -> Comparison:
+    """An ended call against its directory: it has its row, and the row its files. Nothing is read but names and sizes;
+    a call that lives is left to the process that has it."""
     adopt: list[Shelved] = []
-    finish: list[str] = []
-    by_call: dict[str, Shelved] = {each.call_id: each for each in places.values()}
-    claimed: set[str] = set()
-    for row in booked:
-        here = places.get(row.place) if row.sealed else by_call.get(row.call_id)
-        if here is not None:
-            claimed.add(here.place)
-        if row.ended_at is None or now - row.ended_at < SETTLING:
-            continue
-        if not row.sealed:
-            found += _unsealed(row, here, adopt, now)
-        elif row.removed:
-            finish += [row.call_id] if here is not None and here.audible else []
-        else:
-            found += _files(row, here)
-            finish += [row.call_id] if here is not None and _half_released(row, here) else []
-    for place, here in places.items():
-        found += [Difference(kind=DifferenceKind.STRAY, place=f"{place}/{name}") for name in here.strays]
-        if place not in claimed and now - here.changed_at >= SETTLING:
-            found.append(Difference(kind=DifferenceKind.ORPHAN, call_id=here.call_id, place=place))
-            adopt.append(here)
-    return Comparison(differences=tuple(found), adopt=tuple(adopt), finish=tuple(finish))
+    found: list[Difference] = []
+    unfinished = False
+    if not row.settled(now):
+        pass
+    elif not row.sealed:
+        found = _unsealed(row, here, adopt, now)
+    elif row.removed:
+        unfinished = here is not None and here.audible
+    else:
+        found = _files(row, here)
+        unfinished = here is not None and _half_released(row, here)
+    return Comparison(differences=tuple(found), adopt=tuple(adopt), finish=(row.call_id,) if unfinished else ())
+
+
+def compare_shelf(here: Shelved, *, claimed: bool, now: datetime) -> Comparison:
+    """A directory by itself: a row names it (``claimed``), and nothing lies in it that belongs to no recording."""
+    found = [Difference(kind=DifferenceKind.STRAY, place=f"{here.place}/{name}") for name in here.strays]
+    orphaned = not claimed and now - here.changed_at >= SETTLING
+    if orphaned:
+        found.append(Difference(kind=DifferenceKind.ORPHAN, call_id=here.call_id, place=here.place))
+    return Comparison(differences=tuple(found), adopt=(here,) if orphaned else (), finish=())
 
 
 def _unsealed(row: Booked, here: Shelved | None, adopt: list[Shelved], now: datetime) -> list[Difference]:

@@ -1,29 +1,23 @@
 """The book's side of the comparison between calls, recording rows and files: what it says, and what was found to differ
-(requirements 6.1-d, 6.4-a). Each difference is one row and one alarm from the look that finds it to the look that no
-longer does."""
+(requirements 6.1-d, 6.4-a)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, Select, func, select
 
 from duty.domain.custody import DEEP, Booked, Difference, DifferenceKind
-from duty.domain.happenings import AlarmKind, EventKind, Severity
 from duty.domain.rights import Actor, Right
 from duty.domain.times import Clock
-from duty.services.alarms import clear_alarm, raise_alarm
-from duty.services.outbox import tell
+from duty.services.custody_differences import Look, alarm, merge, open_rows
 from duty.store.database import Store
 from duty.store.tables import CallRow, DifferenceRow, HoldRow, RecordingRow
 
-MANY = 20
-"""More open differences than this are one alarm, not so many: a disk that is not mounted differs in everything."""
-MANY_SUBJECT = "many"
-_PAGE = 1000
+PAGE = 500
 _FINAL = ("waiting", "running", "done", "set_aside", "kept")
 
 
@@ -61,23 +55,29 @@ class Custody:
         self._store = store
         self._clock = clock
 
-    def booked(self) -> Iterator[Booked]:
-        """Every call with what the book says of its recording, in pages: a book of many years is not held in memory
-        as rows."""
+    def pages(self) -> Iterator[list[Booked]]:
+        """Every call with what the book says of its recording, a page at a time: a book of many years is not held in
+        memory."""
         after = ""
         while True:
             with self._store.reading() as session:
-                rows = session.execute(_all().where(CallRow.id > after).order_by(CallRow.id).limit(_PAGE)).all()
-            yield from (_booked(ended_at, call_id, row) for call_id, ended_at, row in rows)
-            if len(rows) < _PAGE:
+                rows = session.execute(_all().where(CallRow.id > after).order_by(CallRow.id).limit(PAGE)).all()
+            yield [_booked(row) for row in rows]
+            if len(rows) < PAGE:
                 return
-            after = rows[-1][0]
+            after = rows[-1].id
+
+    def of(self, call_ids: Sequence[str]) -> list[Booked]:
+        """What the book says of the recordings of a page of calls; those that it does not know are left out."""
+        with self._store.reading() as session:
+            rows = session.execute(_all().where(CallRow.id.in_(call_ids))).all()
+        return [_booked(row) for row in rows]
 
     def one(self, call_id: str) -> Booked | None:
         """What the book says of one call's recording; None for a call it does not know."""
         with self._store.reading() as session:
             found = session.execute(_all().where(CallRow.id == call_id)).first()
-        return _booked(found[1], found[0], found[2]) if found else None
+        return _booked(found) if found else None
 
     def longest_unread(self, before: datetime) -> str | None:
         """The sealed recording whose files were last read through before that instant, the longest ago; None for
@@ -99,25 +99,29 @@ class Custody:
         """The differences of these kinds as a whole look found them: new ones are alarmed, those no longer found are
         settled; how many are open now."""
         with self._store.writing() as session:
-            open_rows = session.scalars(_open().where(DifferenceRow.kind.in_([kind.value for kind in kinds]))).all()
-            self._merge(session, open_rows, differences)
-            return self._alarm(session)
+            rows = session.scalars(open_rows().where(DifferenceRow.kind.in_([kind.value for kind in kinds]))).all()
+            merge(session, rows, differences, at=self._clock())
+            return alarm(session, at=self._clock())
+
+    def look(self, kinds: Collection[DifferenceKind]) -> Look:
+        """A whole look that finds differences of these kinds page by page."""
+        return Look(self._store, self._clock, kinds)
 
     def read(self, call_id: str, differences: Iterable[Difference]) -> None:
         """The files of one recording were read through and this is what differs."""
         with self._store.writing() as session:
             deep = [kind.value for kind in DEEP]
-            rows = session.scalars(_open().where(DifferenceRow.call_id == call_id, DifferenceRow.kind.in_(deep))).all()
-            self._merge(session, rows, differences)
+            query = open_rows().where(DifferenceRow.call_id == call_id, DifferenceRow.kind.in_(deep))
+            merge(session, session.scalars(query).all(), differences, at=self._clock())
             recording = session.get(RecordingRow, call_id)
             if recording is not None:
                 recording.verified_at = self._clock()
-            self._alarm(session)
+            alarm(session, at=self._clock())
 
     def open_differences(self, actor: Actor) -> list[DifferenceView]:
         """What differs now, oldest first, of the units the person sees; what belongs to no unit is everybody's."""
         scope = actor.unit_scope(Right.SEE_DESK)
-        query = _open().order_by(DifferenceRow.id).limit(200)
+        query = open_rows().order_by(DifferenceRow.id).limit(200)
         if scope is not None:
             query = query.where((DifferenceRow.unit_id == scope) | DifferenceRow.unit_id.is_(None))
         with self._store.reading() as session:
@@ -157,78 +161,32 @@ class Custody:
                 held=session.scalar(held) or 0,
             )
 
-    def _merge(self, session: Session, rows: Iterable[DifferenceRow], differences: Iterable[Difference]) -> None:
-        now, wanted = self._clock(), {each.subject: each for each in differences}
-        changed = False
-        for row in rows:
-            if wanted.pop(_subject(row), None) is None:
-                row.settled_at, changed = now, True
-                clear_alarm(session, AlarmKind.RECORDING_DIFFERS, _subject(row), at=now)
-        for each in wanted.values():
-            call = session.get(CallRow, each.call_id) if each.call_id else None
-            session.add(
-                DifferenceRow(
-                    kind=each.kind.value,
-                    call_id=each.call_id or None,
-                    unit_id=call.unit_id if call else None,
-                    place=each.place,
-                    detail=each.detail,
-                    found_at=now,
-                )
-            )
-            changed = True
-        session.flush()
-        if changed:
-            tell(session, EventKind.RECORDINGS_CHECKED, at=now)
 
-    def _alarm(self, session: Session) -> int:
-        now, rows = self._clock(), session.scalars(_open().limit(10 * MANY)).all()
-        if len(rows) > MANY:
-            raise_alarm(
-                session,
-                AlarmKind.RECORDING_DIFFERS,
-                Severity.CRITICAL,
-                at=now,
-                unit_id=None,
-                subject=MANY_SUBJECT,
-                data={"count": len(rows)},
-            )
-            return len(rows)
-        clear_alarm(session, AlarmKind.RECORDING_DIFFERS, MANY_SUBJECT, at=now)
-        for row in rows:
-            raise_alarm(
-                session,
-                AlarmKind.RECORDING_DIFFERS,
-                Severity.CRITICAL,
-                at=now,
-                unit_id=row.unit_id,
-                call_id=row.call_id if row.unit_id is not None else None,
-                subject=_subject(row),
-                data={"difference": row.kind, "place": row.place, "detail": row.detail},
-            )
-        return len(rows)
+def _all() -> Select[*tuple[Any, ...]]:
+    """Columns, not objects: those of a whole book would wait for the garbage collector."""
+    return select(
+        CallRow.id,
+        CallRow.ended_at,
+        RecordingRow.state,
+        RecordingRow.path,
+        RecordingRow.sha256,
+        RecordingRow.samples,
+        RecordingRow.chain,
+        RecordingRow.archive_path,
+        RecordingRow.archive_sha256,
+        RecordingRow.archive_bytes,
+        RecordingRow.raw_released_at,
+        RecordingRow.wav_released_at,
+        RecordingRow.removed_at,
+    ).outerjoin(RecordingRow, RecordingRow.call_id == CallRow.id)
 
 
-def _subject(row: DifferenceRow) -> str:
-    return Difference(kind=DifferenceKind(row.kind), call_id=row.call_id or "", place=row.place).subject
-
-
-def _open() -> Select[DifferenceRow]:
-    return select(DifferenceRow).where(DifferenceRow.settled_at.is_(None))
-
-
-def _all() -> Select[str, datetime | None, RecordingRow | None]:
-    return select(CallRow.id, CallRow.ended_at, RecordingRow).outerjoin(
-        RecordingRow, RecordingRow.call_id == CallRow.id
-    )
-
-
-def _booked(ended_at: datetime | None, call_id: str, row: RecordingRow | None) -> Booked:
-    if row is None:
-        return Booked(call_id=call_id, ended_at=ended_at, state=None)
+def _booked(row: Row[*tuple[Any, ...]]) -> Booked:
+    if row.state is None:
+        return Booked(call_id=row.id, ended_at=row.ended_at, state=None)
     return Booked(
-        call_id=call_id,
-        ended_at=ended_at,
+        call_id=row.id,
+        ended_at=row.ended_at,
         state=row.state,
         path=row.path,
         sha256=row.sha256,

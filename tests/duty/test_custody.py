@@ -13,8 +13,9 @@ from duty.domain.custody import DEEP, SHALLOW, CustodyAct, Difference, Differenc
 from duty.domain.errors import Forbidden, NotFound, Refused
 from duty.domain.rights import Role
 from duty.services.adoption import Adoption, FoundCall
-from duty.services.custody import MANY, Custody
+from duty.services.custody import Custody
 from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
+from duty.services.custody_differences import MANY
 from duty.services.holds import Holds
 from duty.store.tables import AuditRow, CallRow, CustodyRow, DifferenceRow, EntryRow, PendingRow, RecordingRow
 from duty.verifier import verify
@@ -76,6 +77,30 @@ def test_many_differences_are_one_alarm(room: Room) -> None:
     custody.found(many[:2], SHALLOW)
     assert sorted(open_alarms(room)) == ["stray 0.txt", "stray 1.txt"]
     assert len(custody.open_differences(room.person())) == 2
+
+
+@pytest.mark.rule("6.1-d")
+def test_a_look_in_pages_keeps_and_settles_the_same_and_may_be_cut_short(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duty.services.custody_differences._PAGE", 2)
+    custody = Custody(room.store, room.clock)
+    call_id = recorded(room, tmp_path)
+    gone = Difference(kind=DifferenceKind.FILE_MISSING, call_id=call_id)
+    strays = [Difference(kind=DifferenceKind.STRAY, place=f"{number}.txt") for number in range(5)]
+    custody.read(call_id, [Difference(kind=DifferenceKind.FILE_ALTERED, call_id=call_id)])
+    cut = custody.look(SHALLOW)
+    cut.found([gone, *strays[:2]])
+    assert len(open_alarms(room)) == 1, "whoever looks again tells"
+    whole = custody.look(SHALLOW)
+    for page in ([gone], strays[:3], [], strays[3:]):
+        whole.found(page)
+    assert whole.end() == 7
+    assert len(open_alarms(room)) == 7
+    assert custody.look(SHALLOW).end() == 1, "a whole look that finds nothing settles all but what only reading finds"
+    assert open_alarms(room) == [f"file_altered {call_id}"]
+    with room.store.reading() as session:
+        assert [row.unit_id is not None for row in session.scalars(select(DifferenceRow))] == [True] * 2 + [False] * 5
 
 
 @pytest.mark.rule("6.2-c")
@@ -189,7 +214,7 @@ def test_a_found_recording_is_adopted_once_and_never_over_another(room: Room, tm
     assert not adoption.adopt(found, wav_facts(tmp_path / "other", call_id)), "the book's own stays"
     events = [event.kind for event in room.review.dossier(room.person(), call_id).events]
     assert events == ["arrived", "answered", "ended", "adopted"]
-    assert [each.call_id for each in custody.booked()] == [call_id]
+    assert [each.call_id for page in custody.pages() for each in page] == [call_id]
     live = room.arrive()
     room.happen(live, CallEventKind.ENDED, Outcome.MISSED)
     room.recordings.none_made(live)
