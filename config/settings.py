@@ -81,6 +81,18 @@ class RecordingSettings(_Section):
         return self
 
 
+class SecrecySettings(_Section):
+    """How calls that are suspected of a secret are sealed (requirement 6.5-a)."""
+
+    key_file: Path | None
+    opening_minutes: int = Field(ge=1, le=480)
+
+    @field_validator("key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
 class StoreSettings(_Section):
     """The database."""
 
@@ -325,6 +337,7 @@ class Settings(BaseSettings):
 
     data: DataSettings
     recordings: RecordingSettings
+    secrecy: SecrecySettings
     store: StoreSettings
     web: WebSettings
     sip: SipSettings
@@ -353,6 +366,9 @@ class Settings(BaseSettings):
         for line in self.lines:
             if line.unit not in above:
                 raise ValueError(f"line {line.number} names the unknown unit {line.unit}")
+        key_file = self.secrecy.key_file
+        if key_file is not None and key_file.resolve().is_relative_to(self.data.dir.resolve()):
+            raise ValueError("secrecy.key_file lies in data.dir: who takes the data would take the key with them")
         if self.recordings.free_mb > self.data.low_disk_mb:
             raise ValueError("recordings.free_mb is more than data.low_disk_mb: the alarm has to come first")
         _once("unit", [unit.code for unit in self.units])

@@ -63,9 +63,14 @@ def read_wav(path: Path) -> Audio:
 
 
 def read_recording(path: Path) -> Audio:
-    """The recording at ``path``: the WAV, or by the name's end its copy for the archive (Ogg/Opus, two channels) at the
-    line's 8 kHz. Raises AudioError."""
-    return _read_opus(path) if path.suffix == ".opus" else read_wav(path)
+    """The recording at ``path``: the WAV, or by its first bytes its copy for the archive (Ogg/Opus, two channels) at
+    the line's 8 kHz. Raises AudioError."""
+    try:
+        with path.open("rb") as file:
+            is_ogg = file.read(4) == b"OggS"
+    except OSError as error:
+        raise AudioError(f"录音无法读取：{path.name}（{error}）") from error
+    return _read_opus(path) if is_ogg else read_wav(path)
 
 
 def _read_opus(path: Path) -> Audio:

@@ -9,17 +9,21 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
 from duty.domain.happenings import AlarmKind, Severity
+from duty.domain.secrecy import SecrecySource
 from duty.domain.times import utc_now
 from duty.services.alarms import Alarms
-from duty.services.captions import show_caption, warn_of_secrecy
+from duty.services.captions import show_caption
 from duty.services.recordings import Recordings
+from duty.services.secrecy import Secrecy
 from duty.services.versions import SpeechModel, Versions
 from duty.store.database import Store
+from duty.vault.keyfile import MasterKeys
 from transcription.choose import choose_streaming, load
 from transcription.engine import StreamingEngine
 from transcription.enginehouse import EngineHouse, Share
@@ -46,9 +50,15 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store = Store(settings.store_url)
-    recordings = Recordings(store, utc_now)
+    recordings = Recordings(store, utc_now, MasterKeys(settings.secrecy.key_file))
     house = _house(settings, store)
-    worker = Worker(recordings=recordings, house=house, root=settings.data.recordings, lexicon=load_lexicon())
+    worker = Worker(
+        recordings=recordings,
+        house=house,
+        root=settings.data.recordings,
+        lexicon=load_lexicon(),
+        secrets=load_secret_words(),
+    )
     foreman = Foreman(worker=worker, recordings=recordings, house=house, parallel=settings.transcription.workers)
     captions = threading.Thread(target=_captions, args=(settings, store, stop), name="captions", daemon=True)
     captions.start()
@@ -92,6 +102,12 @@ def _house(settings: Settings, store: Store) -> EngineHouse:
 
 def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
     """Live captions as soon as a streaming model is installed."""
+    secrecy = Secrecy(
+        store,
+        utc_now,
+        MasterKeys(settings.secrecy.key_file),
+        opening=timedelta(minutes=settings.secrecy.opening_minutes),
+    )
     while not stop.is_set():
         choice = choose_streaming(settings.transcription.engine, installed(settings.data.models))
         if choice.model is None:
@@ -100,7 +116,7 @@ def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
         try:
             engine = load(choice.model)
             if isinstance(engine, StreamingEngine):
-                writer = CaptionWriter(store, load_secret_words())
+                writer = CaptionWriter(store, load_secret_words(), secrecy)
                 serve_captions(settings.data.live_socket, LiveCaptions(engine, writer.write), stop)
         except (TranscriptionError, OSError):
             _log.exception("live captions stopped")
@@ -109,24 +125,28 @@ def _captions(settings: Settings, store: Store, stop: threading.Event) -> None:
 
 class CaptionWriter:
     """Puts captions into the outbox: every final one, of the partial ones a few a second. Words of ``secrets`` in any
-    warn the desk, whose call may go on but not so (requirement 6.5-a)."""
+    put the call under secrecy and warn the desk; from then on its captions are told nowhere (requirement 6.5-a)."""
 
-    def __init__(self, store: Store, secrets: SecretWords) -> None:
+    def __init__(self, store: Store, secrets: SecretWords, secrecy: Secrecy) -> None:
         self._store = store
         self._secrets = secrets
+        self._secrecy = secrecy
         self._last: dict[tuple[str, str], float] = {}
 
     def write(self, caption: LiveCaption) -> None:
         """Write one caption; a store that fails costs this caption only."""
         key = (caption.call_id, caption.speaker.value)
+        suspected = bool(self._secrets.said(caption.text))
         now = time.monotonic()
-        if not caption.final and now - self._last.get(key, -PARTIAL_EVERY_S) < PARTIAL_EVERY_S:
+        if not caption.final and not suspected and now - self._last.get(key, -PARTIAL_EVERY_S) < PARTIAL_EVERY_S:
             return
         if caption.final:
             self._last.pop(key, None)
         else:
             self._last[key] = now
         try:
+            if suspected and self._secrecy.suspect(caption.call_id, SecrecySource.CAPTIONS):
+                return
             show_caption(
                 self._store,
                 at=utc_now(),
@@ -135,7 +155,5 @@ class CaptionWriter:
                 text=caption.text,
                 final=caption.final,
             )
-            if self._secrets.said(caption.text):
-                warn_of_secrecy(self._store, at=utc_now(), call_id=caption.call_id)
         except SQLAlchemyError as error:
             _log.warning("a caption could not be written: %s", error)

@@ -21,12 +21,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from duty.domain.transcripts import Transcript
 from duty.services.recordings import Job, Recordings, Turn
+from duty.vault.errors import VaultError
+from duty.vault.files import OpenedFile, in_memory, sealed_path
+from duty.vault.format import context_of
 from transcription.draft import CallFacts, draft
 from transcription.engine import Engine
 from transcription.enginehouse import EngineHouse
 from transcription.errors import AudioError, ModelError, TranscriptionError
 from transcription.lexicon import Lexicon
 from transcription.recording import transcribe_recording
+from transcription.secrecy import SecretWords
 
 _log = logging.getLogger(__name__)
 
@@ -45,14 +49,20 @@ class InterruptedWorkError(Exception):
 class Worker:
     """Hears one recording after another on a thread of its caller."""
 
-    def __init__(self, *, recordings: Recordings, house: EngineHouse, root: Path, lexicon: Lexicon) -> None:
-        self._recordings, self._house, self._root, self._lexicon = recordings, house, root, lexicon
+    def __init__(
+        self, *, recordings: Recordings, house: EngineHouse, root: Path, lexicon: Lexicon, secrets: SecretWords
+    ) -> None:
+        self._recordings, self._house, self._root = recordings, house, root
+        self._lexicon, self._secrets = lexicon, secrets
 
     def hear(self, job: Job, stop: threading.Event) -> None:
         """Bring ``job`` to an end, whichever. Raises SQLAlchemyError where the store fails: the lease then runs out."""
-        path = self._root / job.path
         try:
-            with _Renewal(self._recordings, job.call_id, stop) as renewal, self._engine(job) as engine:
+            with (
+                _Renewal(self._recordings, job.call_id, stop) as renewal,
+                self._engine(job) as engine,
+                _file_of(job, self._root) as path,
+            ):
                 renewal.advance(0.0)
                 _check(path, job.sha256)
                 transcript = transcribe_recording(path, engine, phrases=self._lexicon.phrases, progress=renewal.advance)
@@ -61,7 +71,7 @@ class Worker:
         except (AudioError, ModelError) as error:
             _log.error("recording %s set aside: %s", job.call_id, error)
             self._recordings.fail(job.call_id, str(error), final=True)
-        except TranscriptionError as error:
+        except (TranscriptionError, VaultError) as error:
             _log.error("recording %s could not be transcribed: %s", job.call_id, error)
             self._recordings.fail(job.call_id, str(error))
         except MemoryError:
@@ -89,7 +99,8 @@ class Worker:
             contact_name=job.contact_name,
             contact_title=job.contact_title,
         )
-        self._recordings.complete(job.call_id, transcript, draft(transcript, facts, self._lexicon))
+        suspected = any(self._secrets.said(segment.text) for segment in transcript.segments)
+        self._recordings.complete(job.call_id, transcript, draft(transcript, facts, self._lexicon), suspected=suspected)
         _log.info(
             "recording %s transcribed: %.1f s of audio in %.1f s",
             job.call_id,
@@ -187,6 +198,22 @@ class _Renewal:
                 self._make_way = self._recordings.progress(self._call_id, self._share)
             except SQLAlchemyError as error:
                 _log.warning("the lease of %s could not be renewed: %s", self._call_id, error)
+
+
+@contextmanager
+def _file_of(job: Job, root: Path) -> Iterator[Path]:
+    """The recording as a file; of a call under secrecy it lies in memory alone. Raises AudioError, VaultError."""
+    path = root / job.path
+    if job.sealed_with is None:
+        yield path
+        return
+    try:
+        data_key, context = job.sealed_with(), context_of(job.call_id, path.name)
+        opened = OpenedFile(sealed_path(path.parent, path.name), data_key=data_key, context=context)
+    except OSError as error:
+        raise AudioError(f"录音文件无法读取：{error.strerror}") from error
+    with in_memory(opened) as plain:
+        yield plain
 
 
 def _check(path: Path, sha256: str) -> None:

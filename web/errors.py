@@ -11,6 +11,7 @@ from duty.domain.errors import (
     NotFound,
     Refused,
 )
+from duty.vault.errors import VaultError
 
 
 class WebRefusal(DutyError):
@@ -61,6 +62,7 @@ _STATUS: tuple[tuple[type[DutyError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Refused, 422),
+    (VaultError, 503),
     (BrokenState, 500),
     (DutyError, 500),
 )

@@ -23,6 +23,7 @@ _NEEDS: dict[EventKind, Right] = {
     EventKind.COMMAND_GIVEN: Right.CHECK_IDENTITY,
     EventKind.PENDING_CHANGED: Right.SEE_DESK,
     EventKind.RECORDINGS_CHECKED: Right.SEE_DESK,
+    EventKind.SECRECY_CHANGED: Right.SEE_CALLS,
 }
 
 

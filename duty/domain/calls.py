@@ -82,6 +82,10 @@ class CallEventKind(StrEnum):
     WAV_RELEASED = "wav_released"
     RECORDING_REMOVED = "recording_removed"
     ADOPTED = "adopted"
+    SECRECY_MARKED = "secrecy_marked"
+    SECRECY_SEALED = "secrecy_sealed"
+    SECRECY_OPENED = "secrecy_opened"
+    SECRECY_LIFTED = "secrecy_lifted"
 
 
 _NEXT: dict[tuple[CallState, CallEventKind], CallState] = {

@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     COMMAND_GIVEN = "command.given"
     PENDING_CHANGED = "pending.changed"
     RECORDINGS_CHECKED = "recordings.checked"
+    SECRECY_CHANGED = "secrecy.changed"
 
 
 class AlarmKind(StrEnum):
@@ -47,6 +48,8 @@ class AlarmKind(StrEnum):
     RECORDING_DIFFERS = "recording_differs"
     ARCHIVE_FAILED = "archive_failed"
     SECRECY_SUSPECTED = "secrecy_suspected"
+    SECRECY_NO_KEY = "secrecy_no_key"
+    SECRECY_UNSEALED = "secrecy_unsealed"
 
 
 class Severity(StrEnum):

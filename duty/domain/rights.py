@@ -43,6 +43,9 @@ class Right(StrEnum):
     MANAGE_PEOPLE = "manage_people"
     SEE_AUDIT = "see_audit"
     SEE_EVIDENCE = "see_evidence"
+    MARK_SECRECY = "mark_secrecy"
+    OPEN_SECRECY = "open_secrecy"
+    LIFT_SECRECY = "lift_secrecy"
 
 
 _DESK = frozenset(
@@ -60,6 +63,7 @@ _DESK = frozenset(
         Right.SEE_RESTRICTED,
         Right.ACKNOWLEDGE_ALARM,
         Right.ASK_EXCEPTION,
+        Right.MARK_SECRECY,
     }
 )
 _REVIEW = frozenset(
@@ -72,6 +76,7 @@ _REVIEW = frozenset(
         Right.SEE_DIRECTORY,
         Right.ORDER_CHECK,
         Right.SEE_EVIDENCE,
+        Right.MARK_SECRECY,
     }
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
@@ -97,6 +102,9 @@ _GRANTS: dict[Role, frozenset[Right]] = {
     ),
     Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT, Right.SEE_EVIDENCE}),
 }
+_OPENERS = frozenset({Role.LEADER, Role.SUPERVISOR, Role.HUB})
+"""Who hears and reads what was sealed for secrecy, with a reason and for a time, and lifts false flags (6.5-a)."""
+_GRANTS |= {role: _GRANTS[role] | {Right.OPEN_SECRECY, Right.LIFT_SECRECY} for role in _OPENERS}
 _ACROSS_UNITS = frozenset({Role.SUPERVISOR, Role.HUB, Role.AUDITOR, Role.ADMINISTRATOR})
 
 

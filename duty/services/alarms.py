@@ -28,6 +28,8 @@ STANDING = frozenset(
         AlarmKind.RECORDING_DIFFERS,
         AlarmKind.ARCHIVE_FAILED,
         AlarmKind.SECRECY_SUSPECTED,
+        AlarmKind.SECRECY_NO_KEY,
+        AlarmKind.SECRECY_UNSEALED,
     }
 )
 """Kinds that describe a state: one open alarm per subject, cleared when the state passes."""

@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 
 from duty.domain.calls import CallEventKind, CallState, Direction, Outcome
-from duty.domain.errors import NotFound
+from duty.domain.errors import NotFound, Refused
 from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
 from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import SHANGHAI, Clock
 from duty.services.audit import note
 from duty.services.outbox import tell
+from duty.services.sealedtexts import under_secrecy
+from duty.services.withheld import withhold
 from duty.store.database import Store
 from duty.store.tables import (
     CallEventRow,
@@ -58,6 +60,8 @@ class CallDossier:
     transcripts: list[TranscriptRow]
     draft: DraftRow | None
     entries: list[EntryRow]
+    under_secrecy: bool = False
+    """Then transcripts and draft are left out here, whoever asks (6.5-a)."""
 
     @property
     def transcript(self) -> TranscriptRow | None:
@@ -127,14 +131,18 @@ class CallReview:
             recording = session.get(RecordingRow, call_id)
             chosen = recording.chosen_transcript if recording is not None else None
             drafts = select(DraftRow).where(DraftRow.call_id == call_id, DraftRow.transcript_id == chosen)
+            secret = under_secrecy(session, call_id) is not None
+            entries = list(session.scalars(_of(EntryRow, call_id)))
+            withhold(session, actor, entries, self._clock())
             return CallDossier(
                 call=call,
                 unit=session.get_one(UnitRow, call.unit_id),
                 events=list(session.scalars(_of(CallEventRow, call_id))),
                 recording=recording,
-                transcripts=list(session.scalars(_of(TranscriptRow, call_id))),
-                draft=session.scalars(drafts.order_by(DraftRow.id.desc())).first(),
-                entries=list(session.scalars(_of(EntryRow, call_id))),
+                transcripts=[] if secret else list(session.scalars(_of(TranscriptRow, call_id))),
+                draft=None if secret else session.scalars(drafts.order_by(DraftRow.id.desc())).first(),
+                entries=entries,
+                under_secrecy=secret,
             )
 
     def listened(self, actor: Actor, call_id: str) -> RecordingRow:
@@ -147,6 +155,8 @@ class CallReview:
             actor.require(Right.LISTEN, call.unit_id)
             if not recording.path:
                 raise NotFound("recording_not_sealed", call_id=call_id)
+            if under_secrecy(session, call_id) is not None:
+                raise Refused("secrecy_not_opened")
             note(session, at=self._clock(), actor=actor, action="listen", subject=f"call:{call_id}")
             return recording
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from duty.domain.happenings import AlarmKind, EventKind, Severity
+from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
-from duty.services.alarms import raise_alarm
 from duty.services.outbox import tell
+from duty.services.sealedtexts import under_secrecy
 from duty.store.database import Store
 from duty.store.tables import CallRow, EventRow
 
@@ -59,10 +59,11 @@ class Captions:
 
 
 def show_caption(store: Store, *, at: datetime, call_id: str, speaker: str, text: str, final: bool) -> None:
-    """Tell the consoles what was just heard on a call; a call that is not in the book is passed over."""
+    """Tell the consoles what was just heard on a call; a call that is not in the book is passed over, and so is one
+    under secrecy, whose words are told nowhere (6.5-a)."""
     with store.writing() as session:
         call = session.get(CallRow, call_id)
-        if call is not None:
+        if call is not None and under_secrecy(session, call_id) is None:
             tell(
                 session,
                 EventKind.CAPTION,
@@ -70,22 +71,6 @@ def show_caption(store: Store, *, at: datetime, call_id: str, speaker: str, text
                 unit_id=call.unit_id,
                 call_id=call_id,
                 data={"speaker": speaker, "text": text, "final": final},
-            )
-
-
-def warn_of_secrecy(store: Store, *, at: datetime, call_id: str) -> None:
-    """Tell the desk, once a call, that its words suggest something classified; which words is said nowhere (6.5-a)."""
-    with store.writing() as session:
-        call = session.get(CallRow, call_id)
-        if call is not None:
-            raise_alarm(
-                session,
-                AlarmKind.SECRECY_SUSPECTED,
-                Severity.CRITICAL,
-                at=at,
-                unit_id=call.unit_id,
-                call_id=call_id,
-                subject=call_id,
             )
 
 

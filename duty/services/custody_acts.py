@@ -15,20 +15,19 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind
-from duty.domain.chain import GENESIS, forge
 from duty.domain.custody import MINIMUM_RETENTION, CustodyAct, Kept, refusal
 from duty.domain.errors import NotFound, Refused
 from duty.domain.happenings import AlarmKind, EventKind, Severity
 from duty.domain.texts import signalled
-from duty.domain.times import Clock, to_text
+from duty.domain.times import Clock
 from duty.services.alarms import clear_alarm, raise_alarm
 from duty.services.audit import note
+from duty.services.custody_chain import append_link
 from duty.services.outbox import tell
 from duty.store.database import Store
 from duty.store.tables import (
     CallEventRow,
     CallRow,
-    CustodyRow,
     DifferenceRow,
     EntryRow,
     HoldRow,
@@ -177,24 +176,8 @@ class CustodyActs:
 
 def _link(session: Session, act: CustodyAct, row: RecordingRow, call: CallRow, *, at: datetime, reason: str) -> None:
     """One moment for the row and its link: the verifier compares them."""
-    last = session.scalars(select(CustodyRow).order_by(CustodyRow.position.desc()).limit(1)).first()
     facts = {"sha256": row.sha256, "archive_sha256": row.archive_sha256, "reason": reason}
-    link = forge(
-        position=last.position + 1 if last else 1,
-        previous=last.hash if last else GENESIS,
-        record={"act": act.value, "call": call.id, "at": to_text(at), **facts},
-    )
-    session.add(
-        CustodyRow(
-            position=link.position,
-            call_id=call.id,
-            at=at,
-            act=act.value,
-            payload=link.payload,
-            previous=link.previous,
-            hash=link.hash,
-        )
-    )
+    append_link(session, act.value, call.id, at=at, facts=facts)
     session.add(CallEventRow(call_id=call.id, at=at, kind=_EVENTS[act].value, data=facts))
     note(session, at=at, actor=None, action=f"recording_{act.value}", subject=f"call:{call.id}", data=facts)
     tell(session, EventKind.RECORDING_SEALED, at=at, unit_id=call.unit_id, call_id=call.id)

@@ -20,6 +20,7 @@ from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import SHANGHAI, Clock, to_text, year_of
 from duty.services.audit import note
 from duty.services.outbox import tell
+from duty.services.withheld import is_withheld, withheld_among, withhold
 from duty.store.database import Store
 from duty.store.tables import (
     AmendmentRow,
@@ -72,7 +73,9 @@ class Logbook:
                     selectinload(EntryRow.call),
                 ],
             )
-            return _seen(actor, row)
+            seen = _seen(actor, row)
+            withhold(session, actor, [seen], self._clock())
+            return seen
 
     def entries_of_call(self, actor: Actor, call_id: str) -> list[EntryRow]:
         """The entries written about one call, oldest first."""
@@ -81,14 +84,23 @@ class Logbook:
         if scope is not None:
             query = query.where(EntryRow.unit_id == scope)
         with self._store.reading() as session:
-            return list(session.scalars(query))
+            rows = list(session.scalars(query))
+            withhold(session, actor, rows, self._clock())
+            return rows
 
     def register(self, actor: Actor, wanted: EntryFilter) -> list[EntryRow]:
         """Entries newest first: finalized ones by number, drafts by creation."""
         query = self._filtered(actor, wanted).order_by(EntryRow.created_at.desc(), EntryRow.id.desc())
         query = query.options(selectinload(EntryRow.finalizer), selectinload(EntryRow.call))
         with self._store.reading() as session:
-            return list(session.scalars(query.limit(wanted.limit).offset(wanted.offset)))
+            rows = list(session.scalars(query.limit(wanted.limit).offset(wanted.offset)))
+            withhold(session, actor, rows, self._clock())
+            return rows
+
+    def withheld(self, row: EntryRow) -> bool:
+        """Whether the entry's text was numbered before its call came under secrecy, and so may not leave the house."""
+        with self._store.reading() as session:
+            return bool(withheld_among(session, [row]))
 
     def count(self, actor: Actor, wanted: EntryFilter) -> int:
         """How many entries the filter finds in all."""
@@ -313,6 +325,8 @@ class Logbook:
         if wanted.until is not None:
             end = datetime.combine(wanted.until + timedelta(days=1), time(), SHANGHAI)
             query = query.where(EntryRow.created_at < end)
+        if wanted.words.strip():
+            query = query.where(~is_withheld())
         for word in signalled(wanted.words).split():
             columns = (
                 EntryRow.event,

@@ -7,13 +7,15 @@ announcement. A worker holds a lease; when it dies the lease runs out and anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import partial
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from duty.domain.calls import RecordingFacts
 from duty.domain.drafts import Draft, DraftField, FieldName
@@ -21,6 +23,7 @@ from duty.domain.entries import MAX_FIELD_CHARS, Category
 from duty.domain.errors import NotFound
 from duty.domain.happenings import AlarmKind, EventKind, Severity
 from duty.domain.numbers import NumberPlan
+from duty.domain.secrecy import ACTIVE, MOVING, SecrecySource, SecrecyState
 from duty.domain.texts import is_readable, signalled
 from duty.domain.times import Clock
 from duty.domain.transcripts import Transcript
@@ -28,15 +31,20 @@ from duty.services.alarms import raise_alarm
 from duty.services.callpages import CallPages
 from duty.services.logbook import content_of
 from duty.services.outbox import tell
+from duty.services.sealedtexts import give_key, key_of, seal_transcript, under_secrecy
+from duty.services.secrecy import suspect, tell_no_key
 from duty.store.database import Store
 from duty.store.tables import (
     CallRow,
     DraftRow,
     EntryRow,
     RecordingRow,
+    SecrecyRow,
     SegmentRow,
     TranscriptRow,
 )
+from duty.vault.errors import VaultError
+from duty.vault.keyfile import MasterKeys
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
@@ -44,6 +52,8 @@ BACK_OFF = timedelta(seconds=15)
 LONGEST_BACK_OFF = timedelta(minutes=10)
 PATIENCE = timedelta(seconds=1)
 """So long what is urgent may wait for a free worker before one is made free."""
+NO_KEY_PAUSE = timedelta(minutes=1)
+"""Until words that could not be kept are heard again."""
 _NO_NUMBERS = NumberPlan()
 """Sealing reads no telephone number."""
 
@@ -51,7 +61,9 @@ _NO_NUMBERS = NumberPlan()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One recording to transcribe, with what signalling and the directory know of its call. ``path`` is that of the WAV
-    or, where it was released, of the archive's copy. ``wanted_model`` is the model somebody asked for, else empty."""
+    or, where it was released, of the archive's copy; where its call is under secrecy the file lies there sealed, and
+    ``sealed_with`` gives the key (raises NoMasterKey, NotAuthentic). ``wanted_model`` is the model somebody asked for,
+    else empty."""
 
     call_id: str
     path: str
@@ -65,6 +77,7 @@ class Job:
     contact_title: str
     arrived_at: datetime
     wanted_model: str = ""
+    sealed_with: Callable[[], bytes] | None = None
 
 
 class Urgency(IntEnum):
@@ -91,9 +104,10 @@ def back_off(attempts: int) -> timedelta:
 class Recordings:
     """What telephony seals and transcription works on. Every method is one committed transaction."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, keys: MasterKeys | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._keys = keys or MasterKeys(None)
 
     def seal(self, facts: RecordingFacts) -> None:
         """A recording is complete: write its facts and make it a job. Sealing twice changes nothing.
@@ -150,7 +164,7 @@ class Recordings:
             )
             call = session.get_one(CallRow, row.call_id)
             tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
-            return _job(row, call)
+            return _job(session, row, call, self._keys)
 
     def any_due(self) -> bool:
         """Whether ``claim`` may find something; reads only, so that looking often disturbs nobody who writes."""
@@ -175,12 +189,21 @@ class Recordings:
             )
             return row.urgency == Urgency.IMPORT and session.scalars(more_urgent.limit(1)).first() is not None
 
-    def complete(self, call_id: str, transcript: Transcript, draft: Draft) -> None:
+    def complete(self, call_id: str, transcript: Transcript, draft: Draft, *, suspected: bool = False) -> None:
         """Keep transcript and draft; the first ones fill the entry where no officer has written yet. Safe to run twice:
-        a second result becomes a further version, which an officer may choose (``Versions``)."""
+        a second result becomes a further version, which an officer may choose (``Versions``).
+
+        Where the words are ``suspected`` of a secret, or the call is under secrecy, they are kept sealed and fill
+        nothing; without a master key they are not kept, and the recording waits to be heard again when there is one.
+        """
         now = self._clock()
         with self._store.writing() as session:
             row, call = _recording(session, call_id)
+            if suspected:
+                suspect(session, call, SecrecySource.TRANSCRIPT, keys=self._keys, now=now)
+            if (secrecy := under_secrecy(session, call_id)) is not None:
+                self._complete_sealed(session, row, call, secrecy, transcript, draft)
+                return
             row.state, row.progress, row.leased_until, row.last_error = "done", 1.0, None, ""
             row.urgency, row.wanted_model = Urgency.CALL, ""
             transcript_id = _keep_transcript(session, call_id, transcript, now)
@@ -206,6 +229,32 @@ class Recordings:
                 call_id=call_id,
                 entry_id=entry.id if entry else None,
             )
+
+    def _complete_sealed(
+        self,
+        session: Session,
+        row: RecordingRow,
+        call: CallRow,
+        secrecy: SecrecyRow,
+        transcript: Transcript,
+        draft: Draft,
+    ) -> None:
+        now = self._clock()
+        try:
+            data_key = give_key(secrecy, self._keys)
+        except VaultError as error:
+            tell_no_key(session, error.code, at=now)
+            row.state, row.due_at, row.leased_until, row.attempts = "waiting", now + NO_KEY_PAUSE, None, 0
+            tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
+            return
+        row.state, row.progress, row.leased_until, row.last_error = "done", 1.0, None, ""
+        row.urgency, row.wanted_model = Urgency.CALL, ""
+        kept = _transcript_row(call.id, transcript, now)
+        session.add(kept)
+        session.flush()
+        row.chosen_transcript = row.chosen_transcript or kept.id
+        seal_transcript(session, data_key, kept, transcript.segments, draft)
+        tell(session, EventKind.DRAFT_READY, at=now, unit_id=call.unit_id, call_id=call.id)
 
     def fail(self, call_id: str, reason: str, *, final: bool = False) -> None:
         """An attempt failed: try again later with growing pauses, or set aside with the reason shown. The word of a
@@ -259,9 +308,17 @@ def _due(now: datetime, turn: Turn) -> Select[RecordingRow]:
                 (RecordingRow.state == "running") & (RecordingRow.leased_until < now),
             )
         )
+        .where(~_closed_to_workers())
         .order_by(RecordingRow.urgency, age, RecordingRow.call_id)
         .limit(1)
     )
+
+
+def _closed_to_workers() -> ColumnElement[bool]:
+    """Under secrecy without a key, so that its words could not be kept; or with its files being changed."""
+    moving = SecrecyRow.state.in_([state.value for state in MOVING])
+    keyless = SecrecyRow.wrapped_key.is_(None) & SecrecyRow.state.in_([state.value for state in ACTIVE])
+    return exists().where(SecrecyRow.call_id == RecordingRow.call_id, moving | keyless)
 
 
 def _set_aside(session: Session, row: RecordingRow, call: CallRow, reason: str, now: datetime) -> None:
@@ -314,14 +371,17 @@ def _recording(session: Session, call_id: str) -> tuple[RecordingRow, CallRow]:
     return row, session.get_one(CallRow, call_id)
 
 
-def _job(row: RecordingRow, call: CallRow) -> Job:
+def _job(session: Session, row: RecordingRow, call: CallRow, keys: MasterKeys) -> Job:
     contact = call.contact
+    secrecy = under_secrecy(session, call.id)
+    is_sealed = secrecy is not None and secrecy.state == SecrecyState.SEALED.value
     released = row.wav_released_at is not None
     return Job(
         call_id=row.call_id,
         path=row.archive_path if released else row.path,
         sha256=row.archive_sha256 if released else row.sha256,
         seconds=row.seconds,
+        sealed_with=partial(key_of, secrecy, keys) if secrecy is not None and is_sealed else None,
         attempt=row.attempts,
         caller_number=call.caller_number if call.direction == "inbound" else call.callee_number,
         direction=call.direction,
@@ -334,7 +394,27 @@ def _job(row: RecordingRow, call: CallRow) -> Job:
 
 
 def _keep_transcript(session: Session, call_id: str, transcript: Transcript, now: datetime) -> int:
-    row = TranscriptRow(
+    row = _transcript_row(call_id, transcript, now)
+    row.segments = [
+        SegmentRow(
+            ordinal=ordinal,
+            speaker=segment.speaker.value,
+            start_s=segment.start_s,
+            end_s=segment.end_s,
+            text=segment.text,
+            confidence=segment.confidence,
+            words=[[word.text, word.start_s, word.end_s, word.confidence] for word in segment.words],
+        )
+        for ordinal, segment in enumerate(transcript.segments)
+    ]
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _transcript_row(call_id: str, transcript: Transcript, now: datetime) -> TranscriptRow:
+    """Everything about a transcript but its words."""
+    return TranscriptRow(
         call_id=call_id,
         created_at=now,
         engine=transcript.engine,
@@ -343,19 +423,4 @@ def _keep_transcript(session: Session, call_id: str, transcript: Transcript, now
         settings=dict(transcript.settings),
         audio_seconds=transcript.audio_seconds,
         decode_seconds=transcript.decode_seconds,
-        segments=[
-            SegmentRow(
-                ordinal=ordinal,
-                speaker=segment.speaker.value,
-                start_s=segment.start_s,
-                end_s=segment.end_s,
-                text=segment.text,
-                confidence=segment.confidence,
-                words=[[word.text, word.start_s, word.end_s, word.confidence] for word in segment.words],
-            )
-            for ordinal, segment in enumerate(transcript.segments)
-        ],
     )
-    session.add(row)
-    session.flush()
-    return row.id

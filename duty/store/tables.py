@@ -408,6 +408,65 @@ class HoldRow(Base):
     lift_reason: Mapped[str] = mapped_column(Text, default="")
 
 
+class SecrecyRow(Base):
+    """涉密: a call under secrecy, from the flag to its lifting; ``wrapped_key`` is the call's data key under the master
+    key that ``key_id`` names, None until there is one (requirement 6.5-a)."""
+
+    __tablename__ = "call_secrecy"
+    __table_args__ = (Index("ix_call_secrecy_state", "state"),)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(12))
+    source: Mapped[str] = mapped_column(String(12))
+    flagged_at: Mapped[datetime]
+    flagged_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    key_id: Mapped[str] = mapped_column(String(16), default="")
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sealed_at: Mapped[datetime | None]
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    lift_reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class SealedFileRow(Base):
+    """One file of a sealed call: what it held and what lies on the disk."""
+
+    __tablename__ = "sealed_files"
+    __table_args__ = (UniqueConstraint("call_id", "name"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"))
+    name: Mapped[str] = mapped_column(String(80))
+    plain_bytes: Mapped[int] = mapped_column(BigInteger)
+    plain_sha256: Mapped[str] = mapped_column(String(64))
+    sealed_bytes: Mapped[int] = mapped_column(BigInteger)
+    sealed_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class SealedTextRow(Base):
+    """The words of one transcript, draft or entry of a call under secrecy; ``of_id`` is the row they belong to."""
+
+    __tablename__ = "sealed_texts"
+    __table_args__ = (UniqueConstraint("call_id", "kind", "of_id"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"))
+    kind: Mapped[str] = mapped_column(String(12))
+    of_id: Mapped[int] = mapped_column(RowId)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class OpeningRow(Base):
+    """启封查阅: one person's time-bound look at a sealed call, and why."""
+
+    __tablename__ = "secrecy_openings"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    reason: Mapped[str]
+    opened_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    officer: Mapped[OfficerRow] = relationship(lazy="joined")
+
+
 class TranscriptRow(Base):
     """What one engine heard; a further engine adds a row, none is altered (requirement 6.2-b)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from duty.domain.transcripts import Speaker
+from duty.services.secrecy import Secrecy
 from duty.store.database import Store
-from duty.store.tables import AlarmRow
+from duty.store.tables import AlarmRow, EventRow
+from duty.vault.keyfile import MasterKeys
 from tests.duty.room import Room
 from transcription.evaluation.corpus import read_corpus
 from transcription.live import LiveCaption
@@ -77,8 +80,10 @@ def test_a_rule_of_one_character_is_refused() -> None:
 def test_the_desk_is_warned_once_a_call_and_not_told_which_words(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'duty.db'}")
     store.migrate()
-    call_id = Room(store).arrive()
-    writer = CaptionWriter(store, WORDS)
+    room = Room(store)
+    call_id = room.arrive()
+    secrecy = Secrecy(store, room.clock, MasterKeys(None), opening=timedelta(minutes=30))
+    writer = CaptionWriter(store, WORDS, secrecy)
     for said in ("您好", "我这儿有一份绝密文件", "绝密文件三页"):
         writer.write(
             LiveCaption(
@@ -87,6 +92,8 @@ def test_the_desk_is_warned_once_a_call_and_not_told_which_words(tmp_path: Path)
         )
     with store.reading() as session:
         alarms = session.scalars(select(AlarmRow).where(AlarmRow.kind == "secrecy_suspected")).all()
+        told = session.scalars(select(EventRow)).all()
     assert [alarm.call_id for alarm in alarms] == [call_id]
     assert "绝密" not in str(alarms[0].data) + alarms[0].subject
+    assert not any("您好" in str(event.data) or "绝密" in str(event.data) for event in told)
     store.close()

@@ -25,6 +25,7 @@ from transcription.engine import Capabilities, Heard, Piece, Samples, unheard
 from transcription.enginehouse import EngineHouse, Share
 from transcription.errors import EngineError
 from transcription.lexicon import Lexicon
+from transcription.secrecy import load_secret_words
 from transcription.worker import Foreman, Worker
 
 
@@ -79,7 +80,9 @@ class Works:
             loader=lambda model, share: self.engine,
         )
         self.install()
-        worker = Worker(recordings=room.recordings, house=self.house, root=root, lexicon=lexicon)
+        worker = Worker(
+            recordings=room.recordings, house=self.house, root=root, lexicon=lexicon, secrets=load_secret_words()
+        )
         self.stop = threading.Event()
         self.foreman = Foreman(worker=worker, recordings=room.recordings, house=self.house, parallel=parallel)
         self.thread = threading.Thread(target=self.foreman.run, args=(self.stop,))
