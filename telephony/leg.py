@@ -70,7 +70,8 @@ class Credentials:
 
 def warning(status: int, reason: str | None) -> tuple[tuple[str, str], ...]:
     """A Warning that says what of a session description cannot be taken (RFC 3261 20.43), for a 488."""
-    return (("Warning", f'399 {AGENT} "{reason}"'),) if status == 488 and reason else ()
+    code = 301 if reason == sdp.WRONG_FAMILY else 399
+    return (("Warning", f'{code} {AGENT} "{reason}"'),) if status == 488 and reason else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +250,7 @@ class Leg:
         """Where the peer's answer in ``message`` wants our audio; kept. Raises RemoteProtocolError (400, 415, 488)."""
         self.target = sdp.accept(
             parse_sdp(session_description(message)),
+            host=self._local[0],
             codecs=self._policy.codecs,
             cryptos=self._cryptos,
             required=self.security.required,

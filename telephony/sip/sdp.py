@@ -31,6 +31,7 @@ __all__ = [
     "G722",
     "PCMA",
     "PCMU",
+    "WRONG_FAMILY",
     "AudioTarget",
     "Connection",
     "Direction",
@@ -50,6 +51,7 @@ __all__ = [
 G711 = (PCMA, PCMU)
 PLAIN = "RTP/AVP"
 SECURE = "RTP/SAVP"
+WRONG_FAMILY = "Audio address of an IP version that this side does not have"
 _NOWHERE = frozenset({"0.0.0.0", "::"})
 _RTCP = re.compile(r"([0-9]{1,5})(?:[ \t]++IN[ \t]++IP[46][ \t]++([0-9A-Fa-f.:]++))?[ \t]*+")
 _SENDS = frozenset({"sendrecv", "sendonly"})
@@ -165,11 +167,13 @@ def answer(
     """Our answer to ``offer`` and where its sender wants the audio (RFC 3264 section 6).
 
     The first usable audio stream is taken, an encrypted one before a plain one, with the first of its formats that is
-    in ``codecs``, or the ``preferred`` one where it is among them; every other stream is refused with port 0.
+    in ``codecs``, or the ``preferred`` one where it is among them; every other stream is refused with port 0. A stream
+    whose address is of another IP version than ``host`` is not usable, so that of two alternatives (RFC 4091) the right
+    one is taken.
     ``direction`` is what we want; the answer holds what the offer allows of it. Raises RemoteProtocolError (488) where
     no stream is usable.
     """
-    chosen = _usable(offer, frozenset(codecs), security, preferred)
+    chosen = _usable(offer, frozenset(codecs), security, preferred, host)
     media = offer.media[chosen.place]
     keys: MediaKeys | None = None
     attributes: tuple[Attribute, ...] = ()
@@ -200,17 +204,19 @@ def answer(
 def accept(
     answer: SessionDescription,
     *,
+    host: str,
     codecs: Iterable[int] = G711,
     cryptos: tuple[CryptoAttribute, ...] = (),
     required: bool = False,
 ) -> AudioTarget:
-    """Where the answerer wants our audio. ``cryptos`` are those of our offer, of which it may have taken one.
+    """Where the answerer wants our audio. ``host`` and ``cryptos`` are those of our offer; it may have taken one of
+    these.
 
     Raises RemoteProtocolError (488) for an answer without a usable audio stream, or one that is not encrypted where
     that is ``required``.
     """
     own = {each.suite: each.key for each in cryptos}
-    chosen = _usable(answer, frozenset(codecs), Security(keys=own, required=required), None)
+    chosen = _usable(answer, frozenset(codecs), Security(keys=own, required=required), None, host)
     keys = None
     if chosen.crypto is not None:
         taken = (chosen.crypto.tag, chosen.crypto.suite)
@@ -245,15 +251,18 @@ def _refused(media: MediaDescription) -> MediaDescription:
 
 
 def _usable(
-    description: SessionDescription, allowed: frozenset[int], security: Security, preferred: int | None
+    description: SessionDescription, allowed: frozenset[int], security: Security, preferred: int | None, host: str
 ) -> _Choice:
     plain: _Choice | None = None
-    barred = False
+    barred = unreachable = False
     for place, media in enumerate(description.media):
         if media.kind != "audio" or media.protocol not in (PLAIN, SECURE) or media.port == 0:
             continue
         found = choose(media, allowed, preferred)
         if found is None:
+            continue
+        if not _is_reachable(description.connection_of(media), host):
+            unreachable = True
             continue
         crypto = next((each for each in read_cryptos(media.attributes) if each.suite in security.keys), None)
         if crypto is not None:
@@ -264,6 +273,8 @@ def _usable(
             plain = plain or _Choice(place, *found, None)
     if plain is not None and not security.required:
         return plain
+    if unreachable and plain is None and not barred:
+        raise RemoteProtocolError(488, WRONG_FAMILY)
     raise RemoteProtocolError(488, _why_not(security, allowed, barred=barred, plain=plain is not None))
 
 
@@ -274,6 +285,13 @@ def _why_not(security: Security, allowed: frozenset[int], *, barred: bool, plain
     if plain:
         return "Audio that is not encrypted is refused on this side" if security.keys else security.hindrance
     return f"No audio stream in {', '.join(NAMES[codec] for codec in NAMES if codec in allowed)} over RTP"
+
+
+def _is_reachable(connection: Connection | None, host: str) -> bool:
+    """False for an audio address of the other IP version; what is no address at all is told apart later."""
+    if connection is None or connection.host in _NOWHERE:
+        return True
+    return connection.address_type == f"IP{ip_address(host).version}"
 
 
 def _muxed(media: MediaDescription) -> bool:

@@ -16,6 +16,7 @@ from tests.line.conftest import DESK
 from tests.line.desk import Desk
 from tests.line.service import Service
 from tests.peers.audio import align, decode_alaw, write_wav
+from tests.peers.linphone import Linphone, LinphoneAccount
 from tests.peers.rtp_peer import RtpPeer
 from tests.peers.sipp import Sipp
 
@@ -344,3 +345,24 @@ def test_the_caller_is_told_that_the_officer_is_busy(
     caller.wait_over()
     phone.wait().check()
     assert book.ended(number).outcome == "busy"
+
+
+# Media of the other IP version
+
+
+@pytest.mark.rule("6.1-a")
+def test_a_caller_whose_audio_is_on_ipv6_is_told_so_over_ipv4(
+    service: Service, book: Book, linphone: Callable[..., Linphone], number: str
+) -> None:
+    """It named an address that the line cannot reach: 488 with the Warning that says so (RFC 3261 20.43), instead of a
+    call in which one side hears nothing."""
+    caller = linphone(LinphoneAccount(user=number, registrar=service.address, ipv6=True))
+    caller.dial(f"sip:{DESK}@{service.address[0]}:{service.address[1]}")
+    caller.wait_state("Error")
+    log = (caller.work / "debug.log").read_text("utf-8", "replace")
+    assert "c=IN IP6 " in log
+    assert "SIP/2.0 488" in log
+    assert 'Warning: 301 dutyline "' in log
+    page = book.ended(number)
+    assert page.outcome == "failed"
+    assert service.answers()

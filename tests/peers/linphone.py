@@ -42,6 +42,8 @@ class LinphoneAccount:
     expires_s: int = 0
     digits: Literal["rtp", "info"] = "rtp"
     codecs: tuple[str, ...] = ("PCMA",)
+    ipv6: bool = False
+    """Whether its audio is on ``::1``, over signalling by IPv4."""
 
     def sections(self) -> list[str]:
         """The account as linphone's configuration file writes it."""
@@ -220,7 +222,7 @@ class Linphone:
             "sip_tcp_port=0",
             "sip_tls_port=0",
             f"bind_address={self.host}",
-            "use_ipv6=0",
+            f"use_ipv6={int(self.account.ipv6)}",
             f"use_rfc2833={int(self.account.digits == 'rtp')}",
             f"use_info={int(self.account.digits == 'info')}",
             "default_proxy=0",
@@ -231,7 +233,7 @@ class Linphone:
             "firewall_policy=0",
             "mtu=1300",
             "[rtp]",
-            f"bind_address={self.host}",
+            f"bind_address={'::1' if self.account.ipv6 else self.host}",
             f"audio_rtp_port={rtp}-{rtp + _RTP_PORTS - 2}",
             "audio_jitt_comp=60",
             "audio_adaptive_jitt_comp_enabled=0",

@@ -125,7 +125,7 @@ def test_malformed_descriptions_are_refused(data):
 
 def test_our_offer_is_answered_and_accepted():
     offer = sdp.parse_sdp(sdp.offer(host="10.0.0.1", port=5000, session_id=1, version=1).serialize())
-    answer, caller = sdp.answer(offer, host="::1", port=6000, session_id=2, version=1)
+    answer, caller = sdp.answer(offer, host="10.0.0.2", port=6000, session_id=2, version=1)
     assert caller == AudioTarget(
         host="10.0.0.1",
         port=5000,
@@ -136,9 +136,9 @@ def test_our_offer_is_answered_and_accepted():
         ptime=20,
         rtcp_port=5001,
     )
-    callee = sdp.accept(sdp.parse_sdp(answer.serialize()))
+    callee = sdp.accept(sdp.parse_sdp(answer.serialize()), host="10.0.0.1")
     assert callee == AudioTarget(
-        host="::1",
+        host="10.0.0.2",
         port=6000,
         payload_type=8,
         wire_payload_type=8,
@@ -199,7 +199,7 @@ def test_an_address_of_zeros_is_hold():
 )
 def test_what_we_cannot_speak_is_488(data):
     description = sdp.parse_sdp(data)
-    for decide in (lambda: sdp.answer(description, **OWN), lambda: sdp.accept(description)):
+    for decide in (lambda: sdp.answer(description, **OWN), lambda: sdp.accept(description, host="10.0.0.1")):
         with pytest.raises(RemoteProtocolError) as caught:
             decide()
         assert caught.value.status == 488
@@ -213,6 +213,35 @@ def test_an_odd_telephone_event_or_rtpmap_costs_no_call():
     assert ("rtpmap", "101 telephone-event") in description.media[0].attributes
     _, target = sdp.answer(description, **OWN)
     assert (target.telephone_event, target.ptime) == (None, None)
+
+
+IPV6 = b"""v=0
+o=- 1 1 IN IP6 2001:db8::1
+s=-
+c=IN IP6 2001:db8::1
+t=0 0
+a=group:ANAT 1 2
+m=audio 4000 RTP/AVP 8
+a=mid:1
+m=audio 4002 RTP/AVP 8
+%sa=mid:2
+""".replace(b"\n", b"\r\n")
+
+
+def test_audio_of_the_other_ip_version_is_488_and_of_two_alternatives_the_right_one_is_taken():
+    both = sdp.parse_sdp(IPV6 % b"c=IN IP4 192.0.2.1\r\n")
+    answered, target = sdp.answer(both, **OWN)
+    assert (target.host, target.port) == ("192.0.2.1", 4002)
+    assert [media.port for media in answered.media] == [0, 4000]
+    answered, target = sdp.answer(both, **{**OWN, "host": "2001:db8::9"})
+    assert (target.host, [media.port for media in answered.media]) == ("2001:db8::1", [4000, 0])
+    only = sdp.parse_sdp(IPV6 % b"")
+    for decide in (lambda: sdp.answer(only, **OWN), lambda: sdp.accept(only, host="10.0.0.9")):
+        with pytest.raises(RemoteProtocolError) as caught:
+            decide()
+        assert (caught.value.status, caught.value.reason) == (488, sdp.WRONG_FAMILY)
+    _, held = sdp.answer(sdp.parse_sdp((IPV6 % b"").replace(b"2001:db8::1", b"::")), **OWN)
+    assert held.nowhere
 
 
 def test_our_own_mistakes_are_ours():

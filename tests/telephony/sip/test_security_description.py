@@ -151,7 +151,7 @@ def test_our_encrypted_offer_is_answered_and_accepted(required: bool) -> None:
     assert offer.media[0].protocol == ("RTP/SAVP" if required else "RTP/AVP")
     theirs = fresh_keys(MediaPolicy(encryption="optional"))
     answer, callee = sdp.answer(sdp.parse_sdp(offer.serialize()), **OWN, security=Security(keys=theirs))
-    caller = sdp.accept(sdp.parse_sdp(answer.serialize()), cryptos=ours, required=required)
+    caller = sdp.accept(sdp.parse_sdp(answer.serialize()), host="10.0.0.1", cryptos=ours, required=required)
     assert callee.keys is not None
     assert caller.keys is not None
     assert callee.keys.suite == OFFERED[0]
@@ -161,10 +161,10 @@ def test_our_encrypted_offer_is_answered_and_accepted(required: bool) -> None:
 def test_an_answer_in_plain_rtp_ends_the_matter_or_the_call() -> None:
     ours = (CryptoAttribute(tag=1, suite=AES_80, key=KEYS[AES_80]),)
     plain = described("m=audio 5000 RTP/AVP 8")
-    assert sdp.accept(plain, cryptos=ours).keys is None
+    assert sdp.accept(plain, host="10.0.0.1", cryptos=ours).keys is None
     for answer, required in ((plain, True), (described(secured(tag=2)), False)):
         with pytest.raises(RemoteProtocolError) as caught:
-            sdp.accept(answer, cryptos=ours, required=required)
+            sdp.accept(answer, host="10.0.0.1", cryptos=ours, required=required)
         assert caught.value.status == 488
 
 
