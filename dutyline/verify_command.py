@@ -11,6 +11,7 @@ import typer
 from config.settings import Settings
 from duty.verifier import CannotVerify, EvidenceReport, Finding, RecordingsReport, Report, UnitReport, verify
 from duty.verifier.report import CUSTODY, EVIDENCE
+from duty.verifier.secrets import read_master_keys
 from dutyline.options import fail, out, print_json
 
 
@@ -18,8 +19,10 @@ def run(settings: Settings, *, as_json: bool, anchor: Path | None = None) -> Non
     """Verify the configured store and its recordings, against an earlier report in JSON where one is given; exit status
     1 where a book is not whole or cannot be read."""
     heads = anchored(anchor) if anchor is not None else None
+    key_file = settings.secrecy.key_file
     try:
-        report = verify(settings.store_url, settings.data.recordings, expected_head=heads)
+        keys = read_master_keys(key_file) if key_file is not None else {}
+        report = verify(settings.store_url, settings.data.recordings, expected_head=heads, keys=keys)
     except CannotVerify as error:
         raise fail(f"登记簿无法读取，不能校验：{error}") from None
     if as_json:

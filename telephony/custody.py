@@ -32,12 +32,15 @@ from duty.services.adoption import Adoption
 from duty.services.alarms import Alarms
 from duty.services.custody import Custody
 from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
+from duty.services.sealingacts import SealingActs
 from duty.store.database import Store
+from duty.vault.keyfile import MasterKeys
 from telephony.adopting import found_call
 from telephony.ballast import Ballast
-from telephony.custody_files import Shelves, read_through, remove
+from telephony.custody_files import Shelves, read_locked, read_through, remove
 from telephony.custody_worker import CustodyWorker, WorkerDied, WorkerFailed
 from telephony.endpoint import facts_of
+from telephony.strongroom import Strongroom
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +109,8 @@ class Keeper:
         plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
         self._adoption = Adoption(store, utc_now, plan)
         self._alarms = Alarms(store, utc_now)
+        keys = MasterKeys(settings.secrecy.key_file)
+        self._strongroom = Strongroom(self._root, store, SealingActs(store, utc_now, keys))
         self._worker = CustodyWorker(mb_per_second=own.verify_mb_per_second)
         self._compared_at: float | None = None
         self._nothing_to_free: bool | None = None
@@ -115,7 +120,7 @@ class Keeper:
     def step(self) -> bool:
         """The next thing to do; whether there may be more at once. Raises WorkerDied too."""
         self._root.mkdir(parents=True, exist_ok=True)
-        if self._make_room():
+        if self._strongroom.step() or self._make_room():
             return True
         due = self._settings.recordings.reconcile_minutes * 60
         if self._compared_at is None or time.monotonic() - self._compared_at >= due:
@@ -309,7 +314,10 @@ def survey(settings: Settings, store: Store, *, deep: bool, heard: Callable[[int
     root, custody = settings.data.recordings, Custody(store, utc_now)
     found = [each for seen in compare(custody, Shelves(root), now=utc_now()) for each in seen.differences]
     for row in (row for page in custody.pages() for row in page) if deep else ():
-        if row.sealed and not row.removed:
+        if row.sealed and not row.removed and row.locked is not None:
+            names = [file.name for file in row.locked]
+            found += judge(row, read_locked(root / row.place, names, heard))
+        elif row.sealed and not row.removed and not row.moving:
             reading = read_through(
                 root / row.place,
                 samples=row.samples,

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import Any
 
 from duty.domain.custody import CustodyAct, Manifest, Reading, Shelved
 from duty.domain.custody_pages import ShelfPage
+from duty.vault.files import SUFFIX, sealed_path
 from telephony.media_errors import NotARecordingError
 from telephony.recording_chain import check_chain
 from telephony.recording_files import SIDECAR_NAME, raw_file, read_sidecar
@@ -31,8 +32,10 @@ from telephony.sealing import (
 )
 
 ARCHIVE_NAME = "recording.opus"
+SECRECY_NAME = "secrecy.json"
+"""Beside the files of a call under secrecy: its wrapped key and their hashes."""
 _CHUNK_BYTES = 1 << 18
-_OWN = frozenset({WAV_NAME, PEAKS_NAME, MANIFEST_NAME, SIDECAR_NAME})
+_OWN = frozenset({WAV_NAME, PEAKS_NAME, MANIFEST_NAME, SIDECAR_NAME, SECRECY_NAME})
 _PLACE = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9a-f]{32}")
 """``YYYY/MM/DD/<call id>``; everything else is a stray."""
 _PAGE = 500
@@ -123,6 +126,7 @@ def look(root: Path, directory: Path) -> Shelved:
         status = entry.stat(follow_symlinks=False)
         changed = max(changed, status.st_mtime)
         sizes[entry.name] = status.st_size
+    locked = {name: sizes.pop(name) for name in sorted(sizes) if name.endswith(SUFFIX) and not name.startswith(".")}
     speakers = {f"{speaker.value}." for speaker in CHANNELS}
     raw = tuple(sorted(name for name in sizes if name[: name.find(".") + 1] in speakers))
     archives = {name: size for name, size in sizes.items() if name.endswith(".opus") and not name.startswith(".")}
@@ -135,6 +139,7 @@ def look(root: Path, directory: Path) -> Shelved:
         archives=archives,
         raw_files=raw,
         sidecar=SIDECAR_NAME in sizes,
+        locked={name.removesuffix(SUFFIX): size for name, size in locked.items()},
         manifest=_manifest(directory / MANIFEST_NAME) if MANIFEST_NAME in sizes else None,
         strays=tuple(sorted(name for name in sizes if name not in own and not name.startswith("."))),
     )
@@ -154,6 +159,11 @@ def _manifest(path: Path) -> Manifest | None:
         return None
 
 
+def read_locked(directory: Path, names: Iterable[str], pace: Pace) -> Reading:
+    """Reads the sealed files of a call under secrecy to their ends, which takes no key. Raises OSError."""
+    return Reading(locked={name: sha256_of(sealed_path(directory, name), pace) for name in names})
+
+
 def read_through(directory: Path, *, samples: int, wav: str = "", archive: str = "", pace: Pace) -> Reading:
     """Reads the files of one recording to their ends: the WAV and the copy by these names where given, and the raw
     channels where there are any, whose WAV would have ``samples``. What is not there is left out. Raises OSError."""
@@ -163,15 +173,16 @@ def read_through(directory: Path, *, samples: int, wav: str = "", archive: str =
     if check is not None:
         pace(sum(path.stat().st_size for path, _ in raw.values()))
     return Reading(
-        wav_sha256=_sha256(directory / wav, pace) if wav else None,
-        archive_sha256=_sha256(directory / archive, pace) if archive else None,
+        wav_sha256=sha256_of(directory / wav, pace) if wav else None,
+        archive_sha256=sha256_of(directory / archive, pace) if archive else None,
         rendered_sha256=rendered_sha256(directory, samples, pace) if raw else None,
         altered=tuple(map(str, check.altered)) if check is not None else (),
         chain=check.head if check is not None else None,
     )
 
 
-def _sha256(path: Path, pace: Pace) -> str | None:
+def sha256_of(path: Path, pace: Pace = lambda _: None) -> str | None:
+    """The SHA-256 of a file, None where there is none. Raises OSError."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -195,7 +206,7 @@ def sealed_as_found(directory: Path) -> SealedRecording:
         sealed = SealedRecording.from_json(directory, content)
     except (KeyError, TypeError, ValueError) as error:
         raise NotARecordingError(f"{directory.name} holds neither raw channels nor a manifest") from error
-    if _sha256(sealed.wav_path, lambda _: None) != sealed.wav_sha256:
+    if sha256_of(sealed.wav_path) != sealed.wav_sha256:
         raise NotARecordingError(f"{directory.name} holds another WAV than its manifest says")
     return sealed
 

@@ -25,7 +25,7 @@ from typing import IO, Any
 import telephony
 from duty.domain.custody import Booked, Reading
 from telephony.archive import ArchiveCopy, archive_copy, check_archive
-from telephony.custody_files import ARCHIVE_NAME, read_through, sealed_as_found, unhurried
+from telephony.custody_files import ARCHIVE_NAME, read_locked, read_through, sealed_as_found, unhurried
 from telephony.media_errors import MediaError
 from telephony.sealing import SealedRecording
 
@@ -50,13 +50,15 @@ class CustodyWorker:
         self._process: subprocess.Popen[str] | None = None
 
     def read(self, root: Path, row: Booked, *, hurry: bool = False) -> Reading:
-        """The files of a recording read through, in no ``hurry`` at the set pace. Raises WorkerFailed, WorkerDied."""
+        """The files of a recording read through, in no ``hurry`` at the set pace; under secrecy the sealed ones. Raises
+        WorkerFailed, WorkerDied."""
         answer = self._ask(
             "read",
             root / row.place,
             samples=row.samples,
             wav="" if row.wav_released else row.path.rpartition("/")[2],
             archive=row.archive_path.rpartition("/")[2],
+            locked=None if row.locked is None else [file.name for file in row.locked],
             mb_per_second=_HURRY if hurry else self._mb_per_second,
         )
         return Reading(**{**answer, "altered": tuple(answer["altered"])})
@@ -143,6 +145,8 @@ def _carried_out(order: Mapping[str, Any]) -> dict[str, Any]:
     match order["order"]:
         case "read":
             pace = unhurried(order["mb_per_second"])
+            if order["locked"] is not None:
+                return asdict(read_locked(directory, order["locked"], pace))
             reading = read_through(
                 directory, samples=order["samples"], wav=order["wav"], archive=order["archive"], pace=pace
             )

@@ -39,6 +39,7 @@ class DifferenceKind(StrEnum):
     ARCHIVE_MISSING = "archive_missing"
     ARCHIVE_LENGTH = "archive_length"
     ARCHIVE_ALTERED = "archive_altered"
+    LOCKED_IN_CLEAR = "locked_in_clear"
     ORPHAN = "orphan"
     STRAY = "stray"
 
@@ -83,9 +84,19 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """One file of a call under secrecy as it lies sealed on the disk; ``name`` is that of the plain one."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Booked:
     """What the book says of one call's recording; ``state`` None where it has no row. Paths are relative to the
-    recordings root, sizes in bytes, ``samples`` per channel."""
+    recordings root, sizes in bytes, ``samples`` per channel. ``locked``: its files are sealed for secrecy and are
+    these; ``moving``: they are just being sealed, or restored."""
 
     call_id: str
     ended_at: datetime | None
@@ -100,6 +111,8 @@ class Booked:
     raw_released: bool = False
     wav_released: bool = False
     removed: bool = False
+    locked: tuple[Locked, ...] | None = None
+    moving: bool = False
 
     @property
     def sealed(self) -> bool:
@@ -129,7 +142,8 @@ class Manifest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shelved:
     """What lies in one directory below the recordings root, by name and size alone. ``archives`` are Opus copies by
-    name; ``raw_files`` the raw channels; ``strays`` names that belong to no recording."""
+    name; ``raw_files`` the raw channels; ``locked`` what is sealed for secrecy, by the plain files' names; ``strays``
+    names that belong to no recording."""
 
     place: str
     call_id: str
@@ -139,11 +153,17 @@ class Shelved:
     raw_files: tuple[str, ...] = ()
     sidecar: bool = False
     manifest: Manifest | None = None
+    locked: Mapping[str, int] = field(default_factory=dict)
     strays: tuple[str, ...] = ()
 
     @property
     def audible(self) -> bool:
         """Whether there is anything that is sound, or may become it."""
+        return self.in_clear or bool(self.locked)
+
+    @property
+    def in_clear(self) -> bool:
+        """Whether anything of it can be heard without a key."""
         return self.wav_bytes is not None or bool(self.raw_files) or bool(self.archives)
 
 
@@ -173,12 +193,14 @@ def compare_row(row: Booked, here: Shelved | None, *, now: datetime) -> Comparis
     adopt: list[Shelved] = []
     found: list[Difference] = []
     unfinished = False
-    if not row.settled(now):
+    if not row.settled(now) or row.moving:
         pass
     elif not row.sealed:
         found = _unsealed(row, here, adopt, now)
     elif row.removed:
         unfinished = here is not None and here.audible
+    elif row.locked is not None:
+        found = _locked_files(row, row.locked, here)
     else:
         found = _files(row, here)
         unfinished = here is not None and _half_released(row, here)
@@ -238,6 +260,28 @@ def _files(row: Booked, here: Shelved | None) -> list[Difference]:
     return found
 
 
+def _locked_files(row: Booked, locked: Iterable[Locked], here: Shelved | None) -> list[Difference]:
+    """Under secrecy the sealed files are there, and nothing beside them."""
+    sizes = here.locked if here is not None else {}
+    found = [(DifferenceKind.FILE_MISSING, file.name) for file in locked if file.name not in sizes]
+    found += [
+        (DifferenceKind.FILE_LENGTH, f"{file.name} {sizes[file.name]}")
+        for file in locked
+        if sizes.get(file.name, file.bytes) != file.bytes
+    ]
+    if here is not None and (here.in_clear or here.sidecar):
+        found.append((DifferenceKind.LOCKED_IN_CLEAR, ""))
+    manifest = here.manifest if here is not None else None
+    if manifest is None:
+        found.append((DifferenceKind.MANIFEST_MISSING, ""))
+    elif (manifest.wav_sha256, manifest.samples) != (row.sha256, row.samples):
+        found.append((DifferenceKind.MANIFEST_DIFFERS, ""))
+    return [
+        Difference(kind=kind, call_id=row.call_id, place=row.place, detail=detail)
+        for kind, detail in dict(found).items()
+    ]
+
+
 def _manifest(row: Booked, here: Shelved, manifest: Manifest) -> list[DifferenceKind]:
     if (manifest.wav_sha256, manifest.samples) != (row.sha256, row.samples):
         return [DifferenceKind.MANIFEST_DIFFERS]
@@ -250,18 +294,23 @@ def _manifest(row: Booked, here: Shelved, manifest: Manifest) -> list[Difference
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What reading a recording's files through gave: the SHA-256 of the WAV and of the copy (None where not read),
-    that of the WAV as the raw channels give it, the altered places and the last link of the chain."""
+    that of the WAV as the raw channels give it, the altered places and the last link of the chain; of a call under
+    secrecy that of each sealed file."""
 
     wav_sha256: str | None = None
     archive_sha256: str | None = None
     rendered_sha256: str | None = None
     altered: tuple[str, ...] = ()
     chain: str | None = None
+    locked: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def judge(row: Booked, reading: Reading) -> list[Difference]:
     """What a full reading says against the row; files that are not there are ``compare``'s matter."""
     found: list[tuple[DifferenceKind, str]] = []
+    for file in row.locked or ():
+        if reading.locked.get(file.name) not in (None, file.sha256):
+            found.append((DifferenceKind.FILE_ALTERED, file.name))
     if reading.wav_sha256 not in (None, row.sha256):
         found.append((DifferenceKind.FILE_ALTERED, ""))
     if reading.archive_sha256 not in (None, row.archive_sha256):
@@ -281,13 +330,14 @@ def judge(row: Booked, reading: Reading) -> list[Difference]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """What decides whether files of one sealed recording may go. ``busy``: transcription has not finished with it;
-    ``held``: put under a hold; ``unfinished``: an entry about the call is not finalized; ``proven``: a copy is booked;
-    ``differs``: an open difference names it."""
+    ``held``: put under a hold; ``secret``: its call is under secrecy; ``unfinished``: an entry about the call is not
+    finalized; ``proven``: a copy is booked; ``differs``: an open difference names it."""
 
     ended_at: datetime
     retention: timedelta
     busy: bool = False
     held: bool = False
+    secret: bool = False
     unfinished: bool = False
     proven: bool = False
     differs: bool = False
@@ -304,6 +354,8 @@ def refusal(act: CustodyAct, kept: Kept, now: datetime) -> str | None:
         return "recording_differs"
     if kept.held:
         return "recording_held"
+    if kept.secret and act is not CustodyAct.REMOVE:
+        return "under_secrecy"
     if kept.unfinished:
         return "recording_entry_open"
     match act:

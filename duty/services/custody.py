@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
 
-from duty.domain.custody import DEEP, Booked, Difference, DifferenceKind
+from duty.domain.custody import DEEP, Booked, Difference, DifferenceKind, Locked
 from duty.domain.rights import Actor, Right
+from duty.domain.secrecy import LOCKED, MOVING
 from duty.domain.times import Clock
 from duty.services.custody_differences import Look, alarm, merge, open_rows
 from duty.store.database import Store
-from duty.store.tables import CallRow, DifferenceRow, HoldRow, RecordingRow
+from duty.store.tables import CallRow, DifferenceRow, HoldRow, RecordingRow, SealedFileRow, SecrecyRow
 
 PAGE = 500
+_LOCKED, _MOVING = ([state.value for state in states] for states in (LOCKED, MOVING))
 _FINAL = ("waiting", "running", "done", "set_aside", "kept")
 
 
@@ -62,7 +65,8 @@ class Custody:
         while True:
             with self._store.reading() as session:
                 rows = session.execute(_all().where(CallRow.id > after).order_by(CallRow.id).limit(PAGE)).all()
-            yield [_booked(row) for row in rows]
+                page = _booked_all(session, rows)
+            yield page
             if len(rows) < PAGE:
                 return
             after = rows[-1].id
@@ -70,14 +74,13 @@ class Custody:
     def of(self, call_ids: Sequence[str]) -> list[Booked]:
         """What the book says of the recordings of a page of calls; those that it does not know are left out."""
         with self._store.reading() as session:
-            rows = session.execute(_all().where(CallRow.id.in_(call_ids))).all()
-        return [_booked(row) for row in rows]
+            return _booked_all(session, session.execute(_all().where(CallRow.id.in_(call_ids))).all())
 
     def one(self, call_id: str) -> Booked | None:
         """What the book says of one call's recording; None for a call it does not know."""
         with self._store.reading() as session:
-            found = session.execute(_all().where(CallRow.id == call_id)).first()
-        return _booked(found) if found else None
+            found = _booked_all(session, session.execute(_all().where(CallRow.id == call_id)).all())
+        return found[0] if found else None
 
     def longest_unread(self, before: datetime) -> str | None:
         """The sealed recording whose files were last read through before that instant, the longest ago; None for
@@ -164,7 +167,7 @@ class Custody:
 
 def _all() -> Select[*tuple[Any, ...]]:
     """Columns, not objects: those of a whole book would wait for the garbage collector."""
-    return select(
+    columns = (
         CallRow.id,
         CallRow.ended_at,
         RecordingRow.state,
@@ -178,10 +181,23 @@ def _all() -> Select[*tuple[Any, ...]]:
         RecordingRow.raw_released_at,
         RecordingRow.wav_released_at,
         RecordingRow.removed_at,
-    ).outerjoin(RecordingRow, RecordingRow.call_id == CallRow.id)
+        SecrecyRow.state.label("secrecy"),
+    )
+    recorded = select(*columns).outerjoin(RecordingRow, RecordingRow.call_id == CallRow.id)
+    return recorded.outerjoin(SecrecyRow, SecrecyRow.call_id == CallRow.id)
 
 
-def _booked(row: Row[*tuple[Any, ...]]) -> Booked:
+def _booked_all(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Booked]:
+    """A page of rows with the sealed files of those under secrecy."""
+    locked: dict[str, list[Locked]] = {row.id: [] for row in rows if row.secrecy in _LOCKED}
+    if locked:
+        query = select(SealedFileRow).where(SealedFileRow.call_id.in_(locked)).order_by(SealedFileRow.name)
+        for file in session.scalars(query):
+            locked[file.call_id].append(Locked(name=file.name, bytes=file.sealed_bytes, sha256=file.sealed_sha256))
+    return [_booked(row, locked.get(row.id)) for row in rows]
+
+
+def _booked(row: Row[*tuple[Any, ...]], locked: list[Locked] | None) -> Booked:
     if row.state is None:
         return Booked(call_id=row.id, ended_at=row.ended_at, state=None)
     return Booked(
@@ -198,4 +214,6 @@ def _booked(row: Row[*tuple[Any, ...]]) -> Booked:
         raw_released=row.raw_released_at is not None,
         wav_released=row.wav_released_at is not None,
         removed=row.removed_at is not None,
+        locked=tuple(locked) if locked is not None else None,
+        moving=row.secrecy in _MOVING,
     )

@@ -24,6 +24,7 @@ from duty.services.alarms import clear_alarm, raise_alarm
 from duty.services.audit import note
 from duty.services.custody_chain import append_link
 from duty.services.outbox import tell
+from duty.services.sealedtexts import is_secret, under_secrecy
 from duty.store.database import Store
 from duty.store.tables import (
     CallEventRow,
@@ -88,6 +89,7 @@ class CustodyActs:
                 RecordingRow.archive_path == "",
                 RecordingRow.removed_at.is_(None),
                 RecordingRow.samples > 0,
+                ~is_secret(RecordingRow.call_id),
                 RecordingRow.sealed_at < sealed_before,
                 RecordingRow.archive_tried_at.is_(None) | (RecordingRow.archive_tried_at < tried_before),
             )
@@ -160,6 +162,7 @@ class CustodyActs:
             ended_at=call.ended_at,
             retention=self._retention.of(session.get_one(UnitRow, call.unit_id).code),
             busy=row.state not in _FINAL,
+            secret=under_secrecy(session, call.id) is not None,
             held=_exists(session, select(HoldRow.id).where(HoldRow.call_id == call.id, HoldRow.lifted_at.is_(None))),
             unfinished=_unfinished(session, call.id),
             proven=bool(row.archive_path),
@@ -195,6 +198,8 @@ def _candidates(act: CustodyAct, sealed_before: datetime) -> Select[RecordingRow
         query = query.where(RecordingRow.raw_released_at.is_(None))
     elif act is CustodyAct.RELEASE_WAV:
         query = query.where(RecordingRow.wav_released_at.is_(None), RecordingRow.archive_path != "")
+    if act is not CustodyAct.REMOVE:
+        query = query.where(~is_secret(RecordingRow.call_id))
     return query.order_by(CallRow.ended_at, CallRow.id).limit(_LOOKED_AT)
 
 

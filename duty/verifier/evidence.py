@@ -25,6 +25,7 @@ class Evidence:
         self.amendments: dict[Any, list[Row]] = {}
         self.calls: dict[Any, Row] = {}
         self.recordings: dict[Any, Row] = {}
+        self.locked: set[Any] = set()
         self._warnings: list[tuple[str, str]] = []
 
     def gather(self, links: list[Row]) -> None:
@@ -36,6 +37,8 @@ class Evidence:
         calls = sorted({entry["call_id"] for entry in self.entries.values() if isinstance(entry["call_id"], str)})
         self.calls = self._by("id", "SELECT * FROM calls WHERE id IN ?", calls)
         self.recordings = self._by("call_id", "SELECT * FROM recordings WHERE call_id IN ?", calls)
+        query = "SELECT call_id FROM call_secrecy WHERE state IN ('wiping', 'sealed', 'lifting') AND call_id IN ?"
+        self.locked = {row["call_id"] for row in among(self._source, query, calls)}
 
     def number_text(self, entry_id: object) -> str:
         """The printed number of a gathered entry, empty for any other."""

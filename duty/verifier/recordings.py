@@ -20,6 +20,7 @@ from typing import Any
 from duty.verifier.canon import GENESIS, as_moment, digest, instant, parsed, written
 from duty.verifier.evidence import wav_problem
 from duty.verifier.report import Finding, RecordingsReport, finding
+from duty.verifier.secrets import ACTS, FORM, MasterKeys, Secrets
 from duty.verifier.source import Row, Source
 
 Problem = tuple[str, str]
@@ -41,12 +42,16 @@ Acts = dict[str, dict[str, dict[str, Any]]]
 """Call id to act to the chain's record of it."""
 
 
-def verify_recordings(source: Source, root: Path | None, anchor: tuple[int, str] | None) -> RecordingsReport:
-    """Every recording until the first wrong thing. Without ``root`` no file is read."""
+def verify_recordings(
+    source: Source, root: Path | None, anchor: tuple[int, str] | None, keys: MasterKeys | None = None
+) -> RecordingsReport:
+    """Every recording until the first wrong thing. Without ``root`` no file is read; what is sealed for secrecy is also
+    opened where ``keys`` are given."""
+    secrets = Secrets(source, keys or {})
     acts: Acts = defaultdict(dict)
     position, previous, broken = 0, GENESIS, None
     for link in _links(source):
-        problem = _link_problem(link, position + 1, previous, acts)
+        problem = _link_problem(link, position + 1, previous, acts, secrets)
         if problem is None and anchor and anchor[0] == position + 1 and anchor[1] != link["hash"]:
             problem = ("custody_anchor_differs", "")
         if problem is not None:
@@ -57,8 +62,9 @@ def verify_recordings(source: Source, root: Path | None, anchor: tuple[int, str]
         broken = _found(("custody_anchor_missing", ""), position=position + 1)
     good = 0
     for row in _rows(source) if broken is None else ():
-        problem = _row_problem(row, acts.pop(row["call_id"], {}))
-        if problem is None and root is not None and row["removed_at"] is None and row["state"] in _STATES:
+        problem = _row_problem(row, acts.pop(row["call_id"], {})) or secrets.problem(root, row)
+        in_clear = not secrets.is_locked(row["call_id"])
+        if problem is None and in_clear and root is not None and row["removed_at"] is None and row["state"] in _STATES:
             problem = _file_problem(root, row)
         if problem is not None:
             broken = _found(problem, unit=row["unit_code"] or "", call=row["call_id"])
@@ -66,7 +72,14 @@ def verify_recordings(source: Source, root: Path | None, anchor: tuple[int, str]
         good += row["state"] in _STATES
     if broken is None and acts:
         broken = _found(("custody_row_differs", "recordings"), call=sorted(acts)[0])
-    return RecordingsReport(good=good, read=root is not None, custody=position, custody_hash=previous, broken=broken)
+    return RecordingsReport(
+        good=good,
+        read=root is not None,
+        custody=position,
+        custody_hash=previous,
+        broken=broken,
+        sealed_opened=secrets.opened,
+    )
 
 
 def _found(problem: Problem, *, unit: str = "", position: int = 0, call: str = "") -> Finding:
@@ -83,7 +96,7 @@ def _rows(source: Source) -> Iterator[Row]:
         yield from page
 
 
-def _link_problem(link: Row, position: int, previous: str, acts: Acts) -> Problem | None:
+def _link_problem(link: Row, position: int, previous: str, acts: Acts, secrets: Secrets) -> Problem | None:
     if link["position"] != position:
         return "custody_missing", ""
     if link["previous"] != previous:
@@ -98,7 +111,9 @@ def _link_problem(link: Row, position: int, previous: str, acts: Acts) -> Proble
     except (ValueError, RecursionError):
         return "custody_malformed", "payload"
     record = content.get("record")
-    if not isinstance(record, dict) or set(record) != _FORM or content.get("previous") != previous:
+    is_secret = isinstance(record, dict) and record.get("act") in ACTS
+    form = FORM if is_secret else _FORM
+    if not isinstance(record, dict) or set(record) != form or content.get("previous") != previous:
         return "custody_malformed", "record"
     if content.get("position") != position:
         return "custody_malformed", "position"
@@ -106,6 +121,9 @@ def _link_problem(link: Row, position: int, previous: str, acts: Acts) -> Proble
     for name, value in columns.items():
         if record[name] != value:
             return "custody_malformed", name
+    if is_secret:
+        secrets.tell(record)
+        return None
     if record["act"] in acts[record["call"]]:
         return "custody_malformed", "act"
     acts[record["call"]][record["act"]] = record

@@ -63,6 +63,9 @@ WORDS = {
     "evidence_previous_differs": "存证链环节未接在前一环节之后",
     "evidence_row_differs": "存证登记（{detail}）与存证链不符",
     "evidence_unlinked": "存证（{detail}号）未记入存证链",
+    "sealed_altered": "密封文件与登记的校验值不符（{detail}）",
+    "sealed_missing": "密封文件不存在或无法读取（{detail}）",
+    "sealed_not_opened": "密封文件以主密钥无法打开，或内容与登记的校验值不符（{detail}）",
     "recording_removed_early": "录音未满一年保存期即被清理（{detail}）",
     "unit_missing": "链所属的单位不存在",
     "void_unlinked": "记录标为作废但链上没有作废环节",
@@ -114,13 +117,15 @@ class UnitReport:
 class RecordingsReport:
     """The recordings: how many ``good`` ones there are, those removed after their time included, the position and hash
     of the custody chain's last good link, and the first wrong thing or None. ``read`` is False where no directory was
-    given: then only the rows and the chain were looked at."""
+    given: then only the rows and the chain were looked at; ``sealed_opened`` files sealed for secrecy were opened with
+    the master key, the others compared as they lie there."""
 
     good: int
     read: bool
     custody: int
     custody_hash: str
     broken: Finding | None
+    sealed_opened: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,7 +187,8 @@ def _recording_problem(told: object, at: object, call_id: object, evidence: Evid
         return "recording_row_differs", ""
     if row["sha256"] == "" or evidence.recordings_root is None:
         return None
-    if row.get("wav_released_at") is not None or row.get("removed_at") is not None:
+    gone = row.get("wav_released_at") is not None or row.get("removed_at") is not None
+    if gone or row["call_id"] in evidence.locked:
         return None  # by what right, and what stands for it, the custody chain has to tell
     if not isinstance(row["path"], str) or not row["path"] or "\0" in row["path"]:
         return "recording_missing", "path"

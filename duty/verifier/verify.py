@@ -12,6 +12,7 @@ from duty.verifier.guarded import verify_evidence
 from duty.verifier.recordings import verify_recordings
 from duty.verifier.report import CUSTODY, EVIDENCE, Finding, Report, UnitReport, finding
 from duty.verifier.rules import Problem, Story, differs, first_problem
+from duty.verifier.secrets import MasterKeys
 from duty.verifier.source import Row, Source, opened, rows
 
 Anchor = Mapping[str, tuple[int, str]]
@@ -33,12 +34,19 @@ WHERE what IS NOT NULL ORDER BY year, number, entry_id LIMIT 1
 """  # noqa: S608 - composed of the constants above
 
 
-def verify(database: str, recordings_root: Path | None = None, *, expected_head: Anchor | None = None) -> Report:
+def verify(
+    database: str,
+    recordings_root: Path | None = None,
+    *,
+    expected_head: Anchor | None = None,
+    keys: MasterKeys | None = None,
+) -> Report:
     """Check every book of ``database`` (SQLite path or URL, ``postgresql://`` URL); never writes to it.
 
     With ``recordings_root`` every recording's files are read and compared too. ``expected_head`` is an earlier
     report's ``heads``, kept off the machine: without it, somebody who cuts off the end of a chain together with the
-    book's head and the entries themselves leaves no trace. Raises CannotVerify.
+    book's head and the entries themselves leaves no trace. By ``keys``, master keys, what is sealed for
+    secrecy is opened too; without them it is compared as it lies there. Raises CannotVerify.
     """
     with opened(database) as source:
         anchors = dict(expected_head or {})
@@ -48,7 +56,7 @@ def verify(database: str, recordings_root: Path | None = None, *, expected_head:
             _Walk(source, unit, Evidence(source, recordings_root), anchors.pop(unit["code"], None), warnings).report()
             for unit in _units(source)
         ]
-        recordings = verify_recordings(source, recordings_root, kept)
+        recordings = verify_recordings(source, recordings_root, kept, keys)
         evidence = verify_evidence(source, guarded)
     units += [_vanished(code, position) for code, (position, _) in sorted(anchors.items()) if position]
     return Report(units=tuple(units), warnings=tuple(warnings), recordings=recordings, evidence=evidence)
