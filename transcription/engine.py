@@ -86,7 +86,8 @@ class Engine(Protocol):
         """Everything said in mono ``samples``, by start time; an empty list where nobody speaks.
 
         ``heard`` is told, as decoding goes on, how many samples are done.
-        ``phrases`` are names to prefer where ``capabilities.phrase_bias``; ignored otherwise.
+        ``phrases`` are the few names to prefer where ``capabilities.phrase_bias`` (``transcription.bias`` chooses
+        them); ignored otherwise.
         Raises EngineError when decoding fails.
         """
 

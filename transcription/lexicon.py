@@ -16,6 +16,7 @@ from duty.domain.vocabulary import DistrictWord, WordClass
 from duty.services.shipped import gazetteer_tree, shipped_words
 from transcription.callwords import CallWords, call_words
 from transcription.errors import TranscriptionError
+from transcription.fields.homophones import Readings, folded, sounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class EventWord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexicon:
     """Everything the rules look up. ``areas`` are the district's townships and street offices; ``persons`` names that
-    officers added; ``words`` all names with class and pinyin, those that officers added last."""
+    officers added; ``words`` all names with class and pinyin, last those that officers added, the newest first;
+    ``readings`` how those sound whose characters are mostly read otherwise."""
 
     city: str
     district: str
@@ -54,6 +56,7 @@ class Lexicon:
     surnames: frozenset[str]
     calls: CallWords
     words: tuple[DistrictWord, ...]
+    readings: Readings
     name_ends: dict[str, str]
     """What a name of a place or a unit ends with, and the kind which that shows."""
     name_breaks: frozenset[str]
@@ -61,15 +64,13 @@ class Lexicon:
     weights: dict[str, dict[str, float]]
     """What speaks for a reading of a time, a place or a unit: learnt from calls, by field and feature."""
 
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """Local names worth biasing an engine towards, the townships first."""
-        return (*sorted(self.areas, key=lambda area: not area.endswith(("乡", "镇"))), "党政办")
-
     def with_words(self, own: Iterable[DistrictWord]) -> Lexicon:
-        """This lexicon with what officers added; a word that is known already in its class changes nothing."""
+        """This lexicon with what officers added; of a word that is known already in its class only the reading
+        changes."""
+        added = {(word.word, word.word_class): word for word in reversed(tuple(own))}
         known = {(word.word, word.word_class) for word in self.words}
-        fresh = tuple(word for word in own if (word.word, word.word_class) not in known)
+        fresh = tuple(word for key, word in reversed(added.items()) if key not in known)
+        kept = tuple(word for word in self.words if (word.word, word.word_class) not in added)
         return replace(
             self,
             areas=self.areas + _of(fresh, WordClass.AREA),
@@ -77,7 +78,8 @@ class Lexicon:
             whole_units=self.whole_units + _of(fresh, WordClass.UNIT),
             titles=self.titles + _of(fresh, WordClass.TITLE),
             persons=self.persons + _of(fresh, WordClass.PERSON),
-            words=self.words + fresh,
+            words=(every := kept + tuple(reversed(added.values()))),
+            readings=_readings(every),
         )
 
 
@@ -151,10 +153,16 @@ def _build(
         surnames=frozenset(surnames[0]) | frozenset(surnames[1:]),
         calls=calls,
         words=words,
+        readings=_readings(words),
         name_ends={end: kind for kind, ends in reversed(names["ends"].items()) for end in ends},
         name_breaks=frozenset(names["words"]["breaks"]),
         weights=weights,
     )
+
+
+def _readings(words: Iterable[DistrictWord]) -> Readings:
+    spoken = ((word.word, tuple(map(folded, word.pinyin))) for word in words)
+    return frozenset(each for each in spoken if each[1] != sounds(each[0]))
 
 
 def _of(words: Iterable[DistrictWord], word_class: WordClass) -> tuple[str, ...]:

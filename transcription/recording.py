@@ -35,11 +35,16 @@ def transcribe_recording(
         engine=engine.name,
         model=engine.model,
         model_sha256=engine.model_sha256,
-        settings=engine.settings,
+        settings={**engine.settings, **_told(engine, phrases)},
         audio_seconds=audio.seconds,
         decode_seconds=time.monotonic() - began,
         segments=tuple(sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))),
     )
+
+
+def _told(engine: Engine, phrases: Sequence[str]) -> dict[str, str]:
+    """The names that the engine was told to expect, kept with the result that they shaped."""
+    return {"hints": " ".join(phrases)} if phrases and engine.capabilities.phrase_bias else {}
 
 
 def _segment(piece: Piece, speaker: Speaker) -> Segment:

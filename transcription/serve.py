@@ -22,17 +22,18 @@ from duty.services.captions import show_caption
 from duty.services.recordings import Recordings
 from duty.services.secrecy import Secrecy
 from duty.services.versions import SpeechModel, Versions
+from duty.services.words import Words
 from duty.store.database import Store
 from duty.vault.keyfile import MasterKeys
 from transcription.choose import choose_streaming, load
 from transcription.engine import StreamingEngine
 from transcription.enginehouse import EngineHouse, Share
 from transcription.errors import TranscriptionError
-from transcription.lexicon import load_lexicon
 from transcription.live import LiveCaption, LiveCaptions
 from transcription.live import serve as serve_captions
 from transcription.model_store import InstalledModel, installed
 from transcription.secrecy import SecretWords, load_secret_words
+from transcription.vocabulary import Vocabulary
 from transcription.worker import Foreman, Worker
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def run(settings: Settings) -> None:
         recordings=recordings,
         house=house,
         root=settings.data.recordings,
-        lexicon=load_lexicon(),
+        vocabulary=Vocabulary(Words(store, utc_now)),
         secrets=load_secret_words(),
     )
     foreman = Foreman(worker=worker, recordings=recordings, house=house, parallel=settings.transcription.workers)

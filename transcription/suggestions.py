@@ -17,7 +17,7 @@ from pypinyin import Style, pinyin
 
 from duty.domain.pinyin import readings
 from duty.domain.transcripts import Transcript
-from duty.domain.vocabulary import DistrictWord, WordClass
+from duty.domain.vocabulary import DistrictWord, Suggestion, WordClass
 from transcription.cues import Cue, Cues
 from transcription.fields.reading import Turn, turns
 from transcription.lexicon import Lexicon
@@ -28,19 +28,6 @@ _CHINESE = re.compile(r"[\u4e00-\u9fff]+")
 _FAR = 9.0
 _LEVELS = frozenset("省市区县")
 _LENGTH_WEIGHT = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """``word`` is probably what was said where characters ``start_char:end_char`` of segment ``segment`` stand.
-    ``distance`` is how far the sounds lie apart, a syllable on average."""
-
-    segment: int
-    start_char: int
-    end_char: int
-    word: str
-    word_class: WordClass
-    distance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from transcription.vad import regions
 _MODEL_HZ = 16000
 _MAX_TOKENS = 200
 _TOKENS_PER_S = 16
-_MAX_PHRASE_CHARACTERS = 60
 _TEMPERATURES = (0.0, 0.3)
 
 
@@ -81,7 +80,7 @@ class WhisperEngine:
         self, samples: Samples, sample_rate_hz: int, *, phrases: Sequence[str] = (), heard: Heard = unheard
     ) -> list[Piece]:
         """See ``Engine.transcribe``. ``phrases`` bias the decoder towards local names, the first ones first."""
-        hotwords = _within(phrases, _MAX_PHRASE_CHARACTERS)
+        hotwords = "，".join(phrases) or None
         pieces: list[Piece] = []
         for region in regions(samples, sample_rate_hz):
             stretch = resample(samples[region.start : region.end], sample_rate_hz, _MODEL_HZ)
@@ -129,16 +128,6 @@ class WhisperEngine:
             compression_ratio=segment.compression_ratio,
             prompt=self.options.prompt,
         )
-
-
-def _within(phrases: Sequence[str], characters: int) -> str | None:
-    kept: list[str] = []
-    for phrase in phrases:
-        characters -= len(phrase) + 1
-        if characters < 0:
-            break
-        kept.append(phrase)
-    return "，".join(kept) or None
 
 
 def _piece(segment: WhisperSegment, offset_s: float, seconds: float) -> Piece:

@@ -28,9 +28,9 @@ from transcription.draft import CallFacts, draft
 from transcription.engine import Engine
 from transcription.enginehouse import EngineHouse
 from transcription.errors import AudioError, ModelError, TranscriptionError
-from transcription.lexicon import Lexicon
 from transcription.recording import transcribe_recording
 from transcription.secrecy import SecretWords
+from transcription.vocabulary import CallVocabulary, Vocabulary
 
 _log = logging.getLogger(__name__)
 
@@ -50,13 +50,14 @@ class Worker:
     """Hears one recording after another on a thread of its caller."""
 
     def __init__(
-        self, *, recordings: Recordings, house: EngineHouse, root: Path, lexicon: Lexicon, secrets: SecretWords
+        self, *, recordings: Recordings, house: EngineHouse, root: Path, vocabulary: Vocabulary, secrets: SecretWords
     ) -> None:
         self._recordings, self._house, self._root = recordings, house, root
-        self._lexicon, self._secrets = lexicon, secrets
+        self._vocabulary, self._secrets = vocabulary, secrets
 
     def hear(self, job: Job, stop: threading.Event) -> None:
         """Bring ``job`` to an end, whichever. Raises SQLAlchemyError where the store fails: the lease then runs out."""
+        vocabulary = self._vocabulary.of(job.call_id)
         try:
             with (
                 _Renewal(self._recordings, job.call_id, stop) as renewal,
@@ -65,7 +66,7 @@ class Worker:
             ):
                 renewal.advance(0.0)
                 _check(path, job.sha256)
-                transcript = transcribe_recording(path, engine, phrases=self._lexicon.phrases, progress=renewal.advance)
+                transcript = transcribe_recording(path, engine, phrases=vocabulary.hints, progress=renewal.advance)
         except InterruptedWorkError:
             self._recordings.give_back(job.call_id)
         except (AudioError, ModelError) as error:
@@ -78,7 +79,7 @@ class Worker:
             _log.exception("no memory for recording %s", job.call_id)
             self._recordings.fail(job.call_id, "内存不足，无法转写")
         else:
-            self._keep(job, transcript)
+            self._keep(job, transcript, vocabulary)
 
     @contextmanager
     def _engine(self, job: Job) -> Iterator[Engine]:
@@ -91,7 +92,7 @@ class Worker:
         else:
             yield current
 
-    def _keep(self, job: Job, transcript: Transcript) -> None:
+    def _keep(self, job: Job, transcript: Transcript, vocabulary: CallVocabulary) -> None:
         facts = CallFacts(
             started_at=job.arrived_at,
             caller_number=job.caller_number,
@@ -99,8 +100,13 @@ class Worker:
             contact_name=job.contact_name,
             contact_title=job.contact_title,
         )
-        suspected = any(self._secrets.said(segment.text) for segment in transcript.segments)
-        self._recordings.complete(job.call_id, transcript, draft(transcript, facts, self._lexicon), suspected=suspected)
+        self._recordings.complete(
+            job.call_id,
+            transcript,
+            draft(transcript, facts, vocabulary.lexicon),
+            suggestions=vocabulary.suggester.suggestions(transcript),
+            suspected=any(self._secrets.said(segment.text) for segment in transcript.segments),
+        )
         _log.info(
             "recording %s transcribed: %.1f s of audio in %.1f s",
             job.call_id,

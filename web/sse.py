@@ -24,6 +24,7 @@ _NEEDS: dict[EventKind, Right] = {
     EventKind.PENDING_CHANGED: Right.SEE_DESK,
     EventKind.RECORDINGS_CHECKED: Right.SEE_DESK,
     EventKind.SECRECY_CHANGED: Right.SEE_CALLS,
+    EventKind.WORDS_CHANGED: Right.SEE_WORDS,
 }
 
 

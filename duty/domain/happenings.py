@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     PENDING_CHANGED = "pending.changed"
     RECORDINGS_CHECKED = "recordings.checked"
     SECRECY_CHANGED = "secrecy.changed"
+    WORDS_CHANGED = "words.changed"
 
 
 class AlarmKind(StrEnum):

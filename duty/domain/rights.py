@@ -42,6 +42,8 @@ class Right(StrEnum):
     APPROVE_EXCEPTION = "approve_exception"
     MANAGE_PEOPLE = "manage_people"
     SEE_AUDIT = "see_audit"
+    SEE_WORDS = "see_words"
+    EDIT_WORDS = "edit_words"
     SEE_EVIDENCE = "see_evidence"
     MARK_SECRECY = "mark_secrecy"
     OPEN_SECRECY = "open_secrecy"
@@ -64,6 +66,8 @@ _DESK = frozenset(
         Right.ACKNOWLEDGE_ALARM,
         Right.ASK_EXCEPTION,
         Right.MARK_SECRECY,
+        Right.SEE_WORDS,
+        Right.EDIT_WORDS,
     }
 )
 _REVIEW = frozenset(
@@ -77,6 +81,7 @@ _REVIEW = frozenset(
         Right.ORDER_CHECK,
         Right.SEE_EVIDENCE,
         Right.MARK_SECRECY,
+        Right.SEE_WORDS,
     }
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
@@ -98,6 +103,8 @@ _GRANTS: dict[Role, frozenset[Right]] = {
             Right.EDIT_DIRECTORY,
             Right.SEE_DIRECTORY,
             Right.ACKNOWLEDGE_ALARM,
+            Right.SEE_WORDS,
+            Right.EDIT_WORDS,
         }
     ),
     Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT, Right.SEE_EVIDENCE}),

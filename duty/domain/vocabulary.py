@@ -34,6 +34,27 @@ class WordClass(StrEnum):
     TERM = "term"
 
 
+class Decision(StrEnum):
+    """What an officer made of a suggestion: not looked at yet, 采纳, 不采纳."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """``word`` is probably what was said where characters ``start_char:end_char`` of segment ``segment`` stand.
+    ``distance`` is how far the sounds lie apart, a syllable on average."""
+
+    segment: int
+    start_char: int
+    end_char: int
+    word: str
+    word_class: WordClass
+    distance: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistrictWord:
     """``word`` of ``word_class``, read as ``pinyin`` (one syllable a character). ``within`` is what a place lies in, as

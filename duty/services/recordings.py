@@ -7,7 +7,7 @@ announcement. A worker holds a lease; when it dies the lease runs out and anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -27,12 +27,14 @@ from duty.domain.secrecy import ACTIVE, MOVING, SecrecySource, SecrecyState
 from duty.domain.texts import is_readable, signalled
 from duty.domain.times import Clock
 from duty.domain.transcripts import Transcript
+from duty.domain.vocabulary import Suggestion
 from duty.services.alarms import raise_alarm
 from duty.services.callpages import CallPages
 from duty.services.logbook import content_of
 from duty.services.outbox import tell
 from duty.services.sealedtexts import give_key, key_of, seal_transcript, under_secrecy
 from duty.services.secrecy import suspect, tell_no_key
+from duty.services.suggestions import keep_suggestions
 from duty.store.database import Store
 from duty.store.tables import (
     CallRow,
@@ -189,12 +191,21 @@ class Recordings:
             )
             return row.urgency == Urgency.IMPORT and session.scalars(more_urgent.limit(1)).first() is not None
 
-    def complete(self, call_id: str, transcript: Transcript, draft: Draft, *, suspected: bool = False) -> None:
-        """Keep transcript and draft; the first ones fill the entry where no officer has written yet. Safe to run twice:
-        a second result becomes a further version, which an officer may choose (``Versions``).
+    def complete(
+        self,
+        call_id: str,
+        transcript: Transcript,
+        draft: Draft,
+        *,
+        suggestions: Iterable[Suggestion] = (),
+        suspected: bool = False,
+    ) -> None:
+        """Keep transcript, suggestions and draft; the first ones fill the entry where no officer has written yet. Safe
+        to run twice: a second result becomes a further version, which an officer may choose (``Versions``).
 
         Where the words are ``suspected`` of a secret, or the call is under secrecy, they are kept sealed and fill
-        nothing; without a master key they are not kept, and the recording waits to be heard again when there is one.
+        nothing, and names are not proposed; without a master key they are not kept, and the recording waits to be heard
+        again when there is one.
         """
         now = self._clock()
         with self._store.writing() as session:
@@ -207,6 +218,7 @@ class Recordings:
             row.state, row.progress, row.leased_until, row.last_error = "done", 1.0, None, ""
             row.urgency, row.wanted_model = Urgency.CALL, ""
             transcript_id = _keep_transcript(session, call_id, transcript, now)
+            keep_suggestions(session, transcript_id, suggestions)
             first = row.chosen_transcript is None
             row.chosen_transcript = row.chosen_transcript or transcript_id
             session.add(

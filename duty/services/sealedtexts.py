@@ -31,6 +31,7 @@ from duty.store.tables import (
     SealedTextRow,
     SecrecyRow,
     SegmentRow,
+    SuggestionRow,
     TranscriptRow,
 )
 from duty.vault.errors import NoMasterKey
@@ -111,6 +112,7 @@ def seal_texts(session: Session, call: CallRow, data_key: bytes, *, warned_at: d
             content = [_columns(segment) for segment in transcript.segments]
             _put(session, data_key, call.id, "transcript", transcript.id, content)
             session.execute(delete(SegmentRow).where(SegmentRow.transcript_id == transcript.id))
+            session.execute(delete(SuggestionRow).where(SuggestionRow.transcript_id == transcript.id))
             session.expire(transcript)
     for draft in session.scalars(select(DraftRow).where(DraftRow.call_id == call.id)):
         if draft.gist or draft.fields:

@@ -620,6 +620,43 @@ class ChainLinkRow(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
 
+class DistrictWordRow(Base):
+    """A word of the district that an officer added; edited or withdrawn, never deleted. Without a unit it is
+    everybody's."""
+
+    __tablename__ = "district_words"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), index=True)
+    word: Mapped[str] = mapped_column(String(20), index=True)
+    word_class: Mapped[str] = mapped_column(String(12))
+    pinyin: Mapped[str] = mapped_column(String(200))
+    within: Mapped[str] = mapped_column(String(40), default="")
+    added_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    added_at: Mapped[datetime]
+    changed_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    changed_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class SuggestionRow(Base):
+    """A name that was probably said where a transcript has other words, and what the officer decided. The transcript
+    itself stays as it is; what it says there is only in its segment."""
+
+    __tablename__ = "word_suggestions"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    transcript_id: Mapped[int] = mapped_column(ForeignKey("transcripts.id"), index=True)
+    segment: Mapped[int]
+    start_char: Mapped[int]
+    end_char: Mapped[int]
+    word: Mapped[str] = mapped_column(String(20))
+    word_class: Mapped[str] = mapped_column(String(12))
+    distance: Mapped[float]
+    state: Mapped[str] = mapped_column(String(10))
+    decided_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    decided_at: Mapped[datetime | None]
+
+
 class PendingRow(Base):
     """待办事项: what the shift still owes, e.g. calling back a missed caller."""
 

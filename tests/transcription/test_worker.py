@@ -17,6 +17,7 @@ import pytest
 
 from duty.domain.calls import RecordingFacts
 from duty.services.recordings import Urgency
+from duty.services.words import Words
 from duty.store.tables import RecordingRow
 from tests.duty.conftest import hurried
 from tests.duty.room import Room
@@ -26,6 +27,7 @@ from transcription.enginehouse import EngineHouse, Share
 from transcription.errors import EngineError
 from transcription.lexicon import Lexicon
 from transcription.secrecy import load_secret_words
+from transcription.vocabulary import Vocabulary
 from transcription.worker import Foreman, Worker
 
 
@@ -80,9 +82,9 @@ class Works:
             loader=lambda model, share: self.engine,
         )
         self.install()
-        worker = Worker(
-            recordings=room.recordings, house=self.house, root=root, lexicon=lexicon, secrets=load_secret_words()
-        )
+        vocabulary = Vocabulary(Words(room.store, room.clock), lexicon)
+        secrets = load_secret_words()
+        worker = Worker(recordings=room.recordings, house=self.house, root=root, vocabulary=vocabulary, secrets=secrets)
         self.stop = threading.Event()
         self.foreman = Foreman(worker=worker, recordings=room.recordings, house=self.house, parallel=parallel)
         self.thread = threading.Thread(target=self.foreman.run, args=(self.stop,))

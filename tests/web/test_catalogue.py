@@ -21,6 +21,7 @@ from duty.domain.happenings import AlarmKind, EventKind
 from duty.domain.identity import Method, Verdict
 from duty.domain.rights import Right, Role
 from duty.domain.transcripts import Speaker
+from duty.domain.vocabulary import WordClass
 from telephony.guard import Way
 from telephony.sip.causes import of_status
 from web import catalogue, errors, sse, words
@@ -69,6 +70,7 @@ def test_every_key_that_is_used_exists() -> None:
         ("way", Way),
         ("difference", DifferenceKind),
         ("difference_advice", DifferenceKind),
+        ("word_class", WordClass),
     ],
 )
 def test_every_value_that_is_shown_has_words(group: str, values: type[StrEnum]) -> None:

@@ -1,5 +1,1 @@
-"""First rules from words to fields: what was said about time, place, event and people, each with its spans."""
-
-from transcription.fields.extract import extract
-
-__all__ = ["extract"]
+"""What the words say: time, place, event, people; each value with the words behind it."""

@@ -14,7 +14,12 @@ _FINALS = (("ang", "an"), ("eng", "en"), ("ing", "in"))
 @lru_cache(maxsize=65536)
 def sound(char: str) -> str:
     """The toneless syllable of ``char`` with what the telephone band confuses made equal (zh/z, ng/n); else itself."""
-    syllable = str(lazy_pinyin(char)[0]).lower()
+    return folded(str(lazy_pinyin(char)[0]).lower())
+
+
+def folded(syllable: str) -> str:
+    """A syllable, with or without the digit of its tone, as ``sound`` gives it."""
+    syllable = syllable.rstrip("12345")
     for long, short in _CONFUSED:
         if syllable.startswith(long):
             syllable = short + syllable[len(long) :]
@@ -29,11 +34,18 @@ def sounds(text: str) -> tuple[str, ...]:
     return tuple(sound(char) for char in text)
 
 
-def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[int, int, str, bool]]:
+Readings = frozenset[tuple[str, tuple[str, ...]]]
+"""Names that are read otherwise than their characters mostly are, each with its sounds."""
+
+
+def heard(
+    text: str, names: Iterable[str], *, shortest: int = 3, readings: Readings = frozenset()
+) -> list[tuple[int, int, str, bool]]:
     """Where ``names`` occur in ``text``: (start, end, name, written as is). Longer names win over what they overlap,
-    written ones over those found by sound; by sound only names of ``shortest`` characters or more are sought."""
+    written ones over those found by sound; by sound only names of ``shortest`` characters or more are sought, read as
+    ``readings`` says where it does."""
     spoken = sounds(text)
-    written, by_sound, sizes = _index(frozenset(names), shortest)
+    written, by_sound, sizes = _index(frozenset(names), shortest, readings)
     found: list[tuple[int, int, str, bool]] = []
     for size in sizes:
         for at in range(len(text) - size + 1):
@@ -51,11 +63,13 @@ def heard(text: str, names: Iterable[str], *, shortest: int = 3) -> list[tuple[i
 
 @lru_cache(maxsize=32)
 def _index(
-    names: frozenset[str], shortest: int
+    names: frozenset[str], shortest: int, readings: Readings
 ) -> tuple[frozenset[str], dict[tuple[str, ...], tuple[str, ...]], tuple[int, ...]]:
     """``names`` to be looked up by writing and, from ``shortest`` characters on, by sound; and their lengths."""
     by_sound: dict[tuple[str, ...], tuple[str, ...]] = {}
+    read = dict(readings)
     for name in sorted(names):
         if len(name) >= shortest:
-            by_sound[sounds(name)] = (*by_sound.get(sounds(name), ()), name)
+            spoken = read.get(name) or sounds(name)
+            by_sound[spoken] = (*by_sound.get(spoken, ()), name)
     return names, by_sound, tuple(sorted({len(name) for name in names if name}))

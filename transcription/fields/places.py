@@ -75,7 +75,7 @@ def said_places(text: str, lexicon: Lexicon) -> list[SaidPlace]:
         SaidPlace(
             start=a, end=b, name=name, full=gazetteer[name].full, sure=0.95 if as_is else 0.7, kind=gazetteer[name].kind
         )
-        for a, b, name, as_is in heard(text, gazetteer)
+        for a, b, name, as_is in heard(text, gazetteer, readings=lexicon.readings)
     ]
     grown = [_grown(text, place, known) for place in known]
     free = [place for place in _ended(text) if all(place.end <= k.start or place.start >= k.end for k in grown)]

@@ -62,7 +62,7 @@ _LEAD = re.compile(
 def _named(text: str, lexicon: Lexicon) -> list[Said]:
     """Known names, each with the office behind it that belongs to it (区政府办 + 综合科), neighbours joined."""
     found: list[Said] = []
-    for start, stop, name, as_is in heard(text, known_units(lexicon)):
+    for start, stop, name, as_is in heard(text, known_units(lexicon), readings=lexicon.readings):
         part = _part(lexicon).match(text, stop)
         end = part.end() if part else stop
         own = part["own"] if part and part["own"] else ""
