@@ -253,12 +253,9 @@ class Keeper:
 
     def _one_less(self, act: CustodyAct, age: timedelta, reason: str) -> int:
         """Do ``act`` to the oldest recording that allows it; how many bytes that gave, 0 where none did."""
-        passed_over: set[str] = set()
-        while (
-            call_id := self._acts.next(act, sealed_before=utc_now() - age, passed_over=frozenset(passed_over))
-        ) is not None:
+        now = utc_now()
+        for call_id in self._acts.candidates(act, sealed_before=now - age, tried_before=now - ARCHIVE_RETRY):
             row = self._custody.one(call_id)
-            passed_over.add(call_id)
             if row is None or not self._whole(act, row):
                 continue
             try:

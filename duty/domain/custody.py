@@ -16,6 +16,10 @@ MINIMUM_RETENTION = timedelta(days=365)
 """Whatever the settings say (requirement 6.2-c)."""
 SETTLING = timedelta(minutes=5)
 """How long after its end a call's recording may take to be sealed and booked."""
+HEARD = ("done", "set_aside", "kept")
+"""States of a recording with which transcription has finished."""
+SEALED = ("waiting", "running", *HEARD)
+"""States of a recording whose files are named by its row."""
 WAV_HEADER_BYTES = 44
 FRAME_BYTES = 4
 """Two channels of 16 bits."""

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
-from duty.domain.custody import DEEP, Booked, Difference, DifferenceKind, Locked
+from duty.domain.custody import DEEP, SEALED, Booked, Difference, DifferenceKind, Locked
 from duty.domain.rights import Actor, Right
 from duty.domain.secrecy import LOCKED, MOVING
 from duty.domain.times import Clock
@@ -21,7 +21,6 @@ from duty.store.tables import CallRow, DifferenceRow, HoldRow, RecordingRow, Sea
 
 PAGE = 500
 _LOCKED, _MOVING = ([state.value for state in states] for states in (LOCKED, MOVING))
-_FINAL = ("waiting", "running", "done", "set_aside", "kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,7 @@ class Custody:
         query = (
             select(RecordingRow.call_id)
             .where(
-                RecordingRow.state.in_(_FINAL),
+                RecordingRow.state.in_(SEALED),
                 RecordingRow.removed_at.is_(None),
                 RecordingRow.verified_at.is_(None) | (RecordingRow.verified_at < before),
             )
@@ -150,7 +149,7 @@ class Custody:
             func.count(RecordingRow.archived_at).filter(kept),
             func.count(RecordingRow.wav_released_at).filter(kept),
             func.count(RecordingRow.removed_at),
-        ).where(RecordingRow.state.in_(_FINAL))
+        ).where(RecordingRow.state.in_(SEALED))
         held = select(func.count(HoldRow.call_id.distinct())).where(HoldRow.lifted_at.is_(None))
         with self._store.reading() as session:
             sealed, read, oldest, archived, released, removed = session.execute(query).one()

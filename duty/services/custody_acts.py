@@ -7,15 +7,15 @@ The files go only afterwards, so that a process killed in between leaves a file 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind
-from duty.domain.custody import MINIMUM_RETENTION, CustodyAct, Kept, refusal
+from duty.domain.custody import HEARD, MINIMUM_RETENTION, SEALED, CustodyAct, Kept, refusal
 from duty.domain.errors import NotFound, Refused
 from duty.domain.happenings import AlarmKind, EventKind, Severity
 from duty.domain.texts import signalled
@@ -43,10 +43,14 @@ _EVENTS = {
     CustodyAct.RELEASE_WAV: CallEventKind.WAV_RELEASED,
     CustodyAct.REMOVE: CallEventKind.RECORDING_REMOVED,
 }
-_FINAL = ("done", "set_aside", "kept")
-_SEALED = ("waiting", "running", *_FINAL)
-_LOOKED_AT = 200
-"""Candidates that are looked at in one search: those in front may all be held."""
+_PAGE = 200
+_NEEDED = (
+    select(HoldRow.call_id).where(HoldRow.lifted_at.is_(None)),
+    select(DifferenceRow.call_id).where(DifferenceRow.settled_at.is_(None), DifferenceRow.call_id.is_not(None)),
+    select(EntryRow.call_id).where(EntryRow.state == "draft", EntryRow.call_id.is_not(None)),
+    select(PendingRow.call_id).where(PendingRow.done_at.is_(None), PendingRow.call_id.is_not(None)),
+)
+"""Calls whose recordings somebody still needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,11 @@ class Retention:
     def of(self, code: str) -> timedelta:
         """The unit's."""
         return max(self.by_unit.get(code, self.general), MINIMUM_RETENTION)
+
+    @property
+    def shortest(self) -> timedelta:
+        """No unit's is less."""
+        return max(min([self.general, *self.by_unit.values()]), MINIMUM_RETENTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +94,7 @@ class CustodyActs:
         query = (
             select(RecordingRow.call_id)
             .where(
-                RecordingRow.state.in_(_SEALED),
+                RecordingRow.state.in_(SEALED),
                 RecordingRow.archive_path == "",
                 RecordingRow.removed_at.is_(None),
                 RecordingRow.samples > 0,
@@ -108,6 +117,7 @@ class CustodyActs:
                 return
             row.archive_path, row.archive_sha256 = copy.path, copy.sha256
             row.archive_bytes, row.archive_similarity, row.archived_at = copy.bytes, copy.similarity, now
+            row.archive_tried_at = None
             clear_alarm(session, AlarmKind.ARCHIVE_FAILED, call_id, at=now)
             _link(session, CustodyAct.ARCHIVE, row, call, at=now, reason="archive_after_days")
 
@@ -128,15 +138,18 @@ class CustodyActs:
                 data={"reason": signalled(reason)},
             )
 
-    def next(
-        self, act: CustodyAct, *, sealed_before: datetime, passed_over: frozenset[str] = frozenset()
-    ) -> str | None:
-        """The oldest recording that ``act`` may be done to and that was sealed before that instant."""
-        with self._store.reading() as session:
-            for row, call in session.execute(_candidates(act, sealed_before)):
-                if row.call_id not in passed_over and self._refusal(session, act, row, call) is None:
-                    return row.call_id
-        return None
+    def candidates(self, act: CustodyAct, *, sealed_before: datetime, tried_before: datetime) -> Iterator[str]:
+        """The recordings that ``act`` may be done to and that were sealed before that instant, the oldest first; one
+        whose copy failed only when that was before ``tried_before``. Between two of them the database is not held."""
+        query = rest = self._sieved(act, sealed_before, tried_before)
+        while True:
+            with self._store.reading() as session:
+                page = session.execute(rest.limit(_PAGE)).all()
+                allowed = [row.call_id for row in page if self._allows(session, act, row.call_id)]
+            yield from allowed
+            if len(page) < _PAGE:
+                return
+            rest = query.where(tuple_(CallRow.ended_at, CallRow.id) > (page[-1].ended_at, page[-1].call_id))
 
     def perform(self, act: CustodyAct, call_id: str, *, reason: str) -> None:
         """Book ``act``; the caller removes the files when this returns. Raises NotFound; Refused for what may not go,
@@ -155,13 +168,42 @@ class CustodyActs:
                 row.removed_at = now
             _link(session, act, row, call, at=now, reason=reason)
 
+    def _sieved(self, act: CustodyAct, sealed_before: datetime, tried_before: datetime) -> Select[str, datetime | None]:
+        """What may be refused in great numbers and for years is left out here already: ten thousand recordings under a
+        hold must neither hide the next one nor be asked one by one."""
+        query = (
+            select(RecordingRow.call_id, CallRow.ended_at)
+            .join(CallRow, CallRow.id == RecordingRow.call_id)
+            .where(
+                RecordingRow.state.in_(SEALED if act is CustodyAct.RELEASE_RAW else HEARD),
+                RecordingRow.removed_at.is_(None),
+                RecordingRow.sealed_at < sealed_before,
+                CallRow.ended_at.is_not(None),
+                *(RecordingRow.call_id.not_in(those) for those in _NEEDED),
+            )
+        )
+        if act is CustodyAct.RELEASE_RAW:
+            query = query.where(RecordingRow.raw_released_at.is_(None))
+        elif act is CustodyAct.RELEASE_WAV:
+            untried = RecordingRow.archive_tried_at.is_(None) | (RecordingRow.archive_tried_at < tried_before)
+            query = query.where(RecordingRow.wav_released_at.is_(None), RecordingRow.archive_path != "", untried)
+        elif act is CustodyAct.REMOVE:
+            query = query.where(CallRow.ended_at < self._clock() - self._retention.shortest)
+        if act is not CustodyAct.REMOVE:
+            query = query.where(~is_secret(RecordingRow.call_id))
+        return query.order_by(CallRow.ended_at, CallRow.id)
+
+    def _allows(self, session: Session, act: CustodyAct, call_id: str) -> bool:
+        row, call = session.get_one(RecordingRow, call_id), session.get_one(CallRow, call_id)
+        return self._refusal(session, act, row, call) is None
+
     def _refusal(self, session: Session, act: CustodyAct, row: RecordingRow, call: CallRow) -> str | None:
-        if row.state not in _SEALED or call.ended_at is None:
+        if row.state not in SEALED or call.ended_at is None:
             return "recording_not_sealed"
         kept = Kept(
             ended_at=call.ended_at,
             retention=self._retention.of(session.get_one(UnitRow, call.unit_id).code),
-            busy=row.state not in _FINAL,
+            busy=row.state not in HEARD,
             secret=under_secrecy(session, call.id) is not None,
             held=_exists(session, select(HoldRow.id).where(HoldRow.call_id == call.id, HoldRow.lifted_at.is_(None))),
             unfinished=_unfinished(session, call.id),
@@ -184,23 +226,6 @@ def _link(session: Session, act: CustodyAct, row: RecordingRow, call: CallRow, *
     session.add(CallEventRow(call_id=call.id, at=at, kind=_EVENTS[act].value, data=facts))
     note(session, at=at, actor=None, action=f"recording_{act.value}", subject=f"call:{call.id}", data=facts)
     tell(session, EventKind.RECORDING_SEALED, at=at, unit_id=call.unit_id, call_id=call.id)
-
-
-def _candidates(act: CustodyAct, sealed_before: datetime) -> Select[RecordingRow, CallRow]:
-    query = (
-        select(RecordingRow, CallRow)
-        .join(CallRow, CallRow.id == RecordingRow.call_id)
-        .where(
-            RecordingRow.state.in_(_SEALED), RecordingRow.removed_at.is_(None), RecordingRow.sealed_at < sealed_before
-        )
-    )
-    if act is CustodyAct.RELEASE_RAW:
-        query = query.where(RecordingRow.raw_released_at.is_(None))
-    elif act is CustodyAct.RELEASE_WAV:
-        query = query.where(RecordingRow.wav_released_at.is_(None), RecordingRow.archive_path != "")
-    if act is not CustodyAct.REMOVE:
-        query = query.where(~is_secret(RecordingRow.call_id))
-    return query.order_by(CallRow.ended_at, CallRow.id).limit(_LOOKED_AT)
 
 
 def _exists(session: Session, query: Select[int]) -> bool:

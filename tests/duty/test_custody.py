@@ -39,6 +39,10 @@ def recorded(room: Room, root: Path, *, line: str = HUB_LINE) -> str:
     return call_id
 
 
+def may_go(room: Room, act: CustodyAct) -> list[str]:
+    return list(acts(room).candidates(act, sealed_before=room.clock(), tried_before=room.clock() - timedelta(days=1)))
+
+
 def copy_of(call_id: str) -> ProvenCopy:
     return ProvenCopy(path=f"{call_id}/recording.opus", sha256="c" * 64, bytes=10, similarity=0.99)
 
@@ -116,9 +120,8 @@ def test_each_act_is_a_link_and_the_verifier_walks_them(room: Room, tmp_path: Pa
         keeper.archived(call_id, copy_of(call_id))
         keeper.archived(call_id, copy_of(call_id))
     assert open_alarms(room) == []
-    assert keeper.next(CustodyAct.RELEASE_WAV, sealed_before=room.clock()) == first
-    assert keeper.next(CustodyAct.RELEASE_WAV, sealed_before=room.clock(), passed_over=frozenset({first})) == second
-    assert keeper.next(CustodyAct.REMOVE, sealed_before=room.clock()) is None
+    assert may_go(room, CustodyAct.RELEASE_WAV) == [first, second]
+    assert may_go(room, CustodyAct.REMOVE) == []
     keeper.perform(CustodyAct.RELEASE_RAW, first, reason="free_mb")
     keeper.perform(CustodyAct.RELEASE_WAV, first, reason="free_mb")
     for act in (CustodyAct.RELEASE_RAW, CustodyAct.RELEASE_WAV):
@@ -146,12 +149,12 @@ def test_each_unit_has_its_own_retention_and_nobody_comes_before_it(room: Room, 
     hub, town = recorded(room, tmp_path), recorded(room, tmp_path, line=TOWN_LINE)
     keeper = acts(room)
     room.clock.turn(days=390)
-    assert keeper.next(CustodyAct.REMOVE, sealed_before=room.clock()) is None
+    assert may_go(room, CustodyAct.REMOVE) == []
     for call_id in (hub, town):
         with pytest.raises(Refused, match="retention_not_over"):
             keeper.perform(CustodyAct.REMOVE, call_id, reason="by hand")
     room.clock.turn(days=20)
-    assert keeper.next(CustodyAct.REMOVE, sealed_before=room.clock()) == hub
+    assert may_go(room, CustodyAct.REMOVE) == [hub]
     keeper.perform(CustodyAct.REMOVE, hub, reason="free_mb")
     with pytest.raises(Refused, match="retention_not_over"):
         keeper.perform(CustodyAct.REMOVE, town, reason="free_mb")
@@ -169,7 +172,7 @@ def test_what_somebody_still_needs_stays(room: Room, tmp_path: Path) -> None:
     with pytest.raises(Forbidden):
         holds.place(room.person(), call_id, reason="调查")
     hold = holds.place(leader, call_id, reason="调查")
-    assert keeper.next(CustodyAct.REMOVE, sealed_before=room.clock()) is None
+    assert may_go(room, CustodyAct.REMOVE) == []
     with pytest.raises(Refused, match="recording_held"):
         keeper.perform(CustodyAct.REMOVE, call_id, reason="free_mb")
     holds.lift(other, hold, reason="结案")
@@ -186,6 +189,25 @@ def test_what_somebody_still_needs_stays(room: Room, tmp_path: Path) -> None:
         keeper.perform(CustodyAct.REMOVE, call_id, reason="free_mb")
     custody.found([], SHALLOW)
     keeper.perform(CustodyAct.REMOVE, call_id, reason="free_mb")
+
+
+@pytest.mark.rule("6.2-c")
+def test_however_many_must_stay_the_next_one_is_found(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a town that keeps for longer, and those under a hold, are older than what may go."""
+    monkeypatch.setattr("duty.services.custody_acts._PAGE", 2)
+    holds, leader = Holds(room.store, room.clock), room.person(Role.LEADER)
+    for _ in range(5):
+        holds.place(leader, recorded(room, tmp_path), reason="调查")
+    kept = [recorded(room, tmp_path, line=TOWN_LINE) for _ in range(5)]
+    gone = [recorded(room, tmp_path) for _ in range(3)]
+    room.clock.turn(days=500)
+    assert may_go(room, CustodyAct.REMOVE) == gone
+    assert may_go(room, CustodyAct.RELEASE_RAW) == [*kept, *gone]
+    for call_id in may_go(room, CustodyAct.RELEASE_RAW):
+        acts(room).perform(CustodyAct.RELEASE_RAW, call_id, reason="free_mb")
+    assert may_go(room, CustodyAct.RELEASE_RAW) == []
 
 
 @pytest.mark.rule("6.1-d")
