@@ -127,6 +127,17 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TellKey:
+    """``speaker`` pressed a key by INFO: note it as any other, and tell the other side where it ``passes``."""
+
+    call_id: str
+    speaker: Speaker
+    key: str
+    duration_ms: int
+    passes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakToken:
     """Press and sound ``digits`` to the caller's side, so that a probe knows us by them."""
 
@@ -221,6 +232,7 @@ Action = (
     | PlayRingback
     | Hold
     | Resume
+    | TellKey
     | SpeakToken
     | CheckPin
     | ProbeEnded

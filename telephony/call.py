@@ -26,8 +26,10 @@ from telephony.actions import (
     Resume,
     SetRemote,
     StopPlaying,
+    TellKey,
 )
 from telephony.clientleg import ClientLeg
+from telephony.keys import How, KeyWatch, read_info
 from telephony.leg import ALLOW, EXTENSIONS, SDP_TYPE, Leg, Wire, warning
 from telephony.line import LineProfile
 from telephony.serverleg import ServerLeg
@@ -92,6 +94,8 @@ class Call:
     purpose = Purpose.DUTY
     extensions = EXTENSIONS
     """Option tags that a Require within its dialogs may name."""
+    watches_keys = True
+    """Whether what the desk phone presses would reach another side."""
     takes_place = True
     """Whether it counts among the calls that the line takes at once."""
 
@@ -112,6 +116,7 @@ class Call:
         self._faxes: list[Leg] = []
         self._let_through: set[guard.Attempt] = set()
         self._away: set[Speaker] = set()
+        self._key_watch = KeyWatch(line.forwarding_codes)
         self._wire = wire
         self._addresses: MediaAddresses | None = None
 
@@ -200,6 +205,18 @@ class Call:
             self._let_through.add(attempt)
             self.record(CallEventKind.FORWARD_ALLOWED, way=attempt.way.value, target=attempt.target)
         return None
+
+    def key_told(self, speaker: Speaker, key: str, how: How, raw: bytes = b"") -> bool:
+        """A key was pressed within the call, ``raw`` being the message that says so. Whether the other side may learn
+        of it: the guard looks at what the desk phone presses."""
+        if speaker is not Speaker.OFFICER or self.desk is None or not self.watches_keys:
+            return True
+        passes, attempt = self._key_watch.press(key, how, self._wire.now)
+        if attempt is not None:
+            source = self.desk.flow.remote[0]
+            told = f"{how.value}: {attempt.target} (SIP Call-ID {self.desk.dialog.call_id if self.desk.dialog else ''})"
+            self.report(attempt, source=source, raw=raw or told.encode())
+        return passes
 
     def hear(self, leg: Leg) -> None:
         """Send ``leg`` its audio from now on."""
@@ -518,6 +535,24 @@ class Call:
     def heard_early(self, leg: ServerLeg) -> None:
         """The peer, which had made no offer, has now said where it listens, before it is answered."""
 
+    def _informed(self, leg: Leg, transaction_id: str, request: Request) -> None:
+        """INFO: a key, or something that is nobody's business here."""
+        found = read_info(request)
+        if found is None or leg not in (self.network, self.desk):
+            self._accept(leg, transaction_id, request)
+            return
+        passes = self.key_told(leg.speaker, found.key, How.INFO, request.serialize())
+        self.actions.append(
+            TellKey(
+                call_id=self.call_id,
+                speaker=leg.speaker,
+                key=found.key,
+                duration_ms=found.duration_ms,
+                passes=passes,
+            )
+        )
+        self._answer(transaction_id, request, 200 if passes else 403)
+
     def _accept(self, _leg: Leg, transaction_id: str, request: Request) -> None:
         self._answer(transaction_id, request, 200, extra=(("Allow", ALLOW),))
 
@@ -527,6 +562,6 @@ _HANDLERS: dict[str, Handler] = {
     "INVITE": Call._offered_again,
     "UPDATE": Call._offered_again,
     "PRACK": Call._acknowledged_early,
-    "INFO": Call._accept,
+    "INFO": Call._informed,
     "OPTIONS": Call._accept,
 }

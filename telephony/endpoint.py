@@ -43,6 +43,7 @@ from telephony.actions import (
     SpeakToken,
     SpotCheckEnded,
     StopPlaying,
+    TellKey,
 )
 from telephony.bookkeeper import Bookkeeper, Receipt
 from telephony.bookwork import (
@@ -55,6 +56,7 @@ from telephony.bookwork import (
     WriteNoRecording,
     WriteTrunks,
 )
+from telephony.keys import How
 from telephony.layerwire import Instant
 from telephony.media import MediaPlane
 from telephony.media_errors import MediaError, RecordingNotSealedError
@@ -63,6 +65,7 @@ from telephony.playback import Playback
 from telephony.probe_call import ExpectedProbe
 from telephony.probe_evidence import OurSide
 from telephony.probe_tones import speak
+from telephony.rtp.dtmf import DIGITS, Digit
 from telephony.rtp.g711 import Samples
 from telephony.rtp.music import hold_music
 from telephony.rtp.tones import ringback
@@ -130,6 +133,7 @@ class Endpoint:
             PlayRingback: self._play_ringback,
             Hold: self._hold,
             Resume: self._resume,
+            TellKey: self._tell_key,
             SpeakToken: self._speak_token,
             CheckPin: self._check_pin,
             ProbeEnded: self._probe_ended,
@@ -311,6 +315,11 @@ class Endpoint:
             self._flush()
 
     def _listen(self, call_id: str, session: MediaSession) -> None:
+        def key(speaker: Speaker, key: str, how: How) -> bool:
+            passes = self._switchboard.key_told(call_id, speaker, key, how, instant())
+            self._flush()
+            return passes
+
         def digit(speaker: Speaker, digit: str, duration_ms: int) -> None:
             self._note(call_id, CallEventKind.DTMF, by=speaker.value, digit=digit, duration_ms=duration_ms)
 
@@ -325,6 +334,7 @@ class Endpoint:
             self._switchboard.voice_heard(call_id, speaker, instant())
             self._flush()
 
+        session.on_key = key
         session.on_dtmf, session.on_silence, session.on_tone, session.on_voice = digit, silence, tone, voice
         session.silence_after_s = LOCAL_SILENCE_S
 
@@ -402,6 +412,12 @@ class Endpoint:
         session = self._sessions.get(action.call_id)
         if session is not None:
             self._playing.setdefault(action.call_id, []).append(session.play(action.speaker, ringback(), loop=True))
+
+    def _tell_key(self, action: TellKey) -> None:
+        session = self._sessions.get(action.call_id)
+        if session is not None and action.key in DIGITS:
+            digit = Digit(digit=action.key, duration_ms=action.duration_ms)
+            session.tell_key(action.speaker, digit, passes=action.passes)
 
     def _hold(self, action: Hold) -> None:
         session = self._sessions.get(action.call_id)

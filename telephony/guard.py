@@ -29,6 +29,7 @@ class Way(StrEnum):
     MEDIA_MOVE = "media_move"
     FORWARDING_SETUP = "forwarding_setup"
     FEATURE_CODE = "feature_code"
+    PRESSED_CODE = "pressed_code"
     FOREIGN_REGISTRATION = "foreign_registration"
     CONFERENCE = "conference"
     NETWORK_REDIRECT = "network_redirect"
@@ -74,6 +75,12 @@ TABLE: tuple[Rule, ...] = (
         exception=True,
     ),
     Rule(
+        way=Way.PRESSED_CODE,
+        source="RFC 4733, RFC 6086 section 2, ITU-T Q.23",
+        detection="a forwarding code or a hook flash within a call: by RTP events, by INFO, or as tones in the voice",
+        status=403,
+    ),
+    Rule(
         way=Way.FOREIGN_REGISTRATION,
         source="RFC 3261 10.3",
         detection="a phone's own password is used to REGISTER from outside its allowed networks (once an hour each)",
@@ -105,6 +112,8 @@ TABLE: tuple[Rule, ...] = (
 _STATUS = {rule.way: rule.status for rule in TABLE}
 _EXCEPTION = frozenset(rule.way for rule in TABLE if rule.exception)
 
+FLASH = "!"
+"""The hook flash among pressed keys."""
 _OUTSIDE_LINE = re.compile(r"^\+?[0-9]{1,3}(?=[*#])")
 _SETUP_METHODS = frozenset({"SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE"})
 _SETUP_EVENTS = frozenset({"as-feature-event", "call-info", "ua-profile"})
@@ -182,10 +191,23 @@ def examine_dialled(digits: str, codes: Sequence[str]) -> Attempt | None:
     difference, nor does the prefix for an outside line (``9*57*``).
     """
     dialled = "".join(char for char in normalize("NFKC", digits) if char in "0123456789*#+")
-    beginnings = tuple({form for code in codes for form in (code, re.sub(r"\*$", "#", code))})
+    beginnings = _beginnings(codes)
     inner = _OUTSIDE_LINE.sub("", dialled)
     found = bool(beginnings) and (dialled.startswith(beginnings) or inner.startswith(beginnings))
     return attempt(Way.FEATURE_CODE, dialled) if found else None
+
+
+def examine_pressed(keys: str, codes: Sequence[str]) -> Attempt | None:
+    """The last of the ``keys`` that the desk phone pressed within a call completes the beginning of a forwarding code,
+    or is a hook flash, by which an exchange takes an order. Whoever hears it may be a PBX or a menu that forwards."""
+    if keys.endswith(FLASH):
+        return attempt(Way.PRESSED_CODE, "flash")
+    found = max((form for form in _beginnings(codes) if keys.endswith(form)), key=len, default="")
+    return attempt(Way.PRESSED_CODE, found) if found else None
+
+
+def _beginnings(codes: Sequence[str]) -> tuple[str, ...]:
+    return tuple({form for code in codes for form in (code, re.sub(r"\*$", "#", code))})
 
 
 def examine_arrival(request: Request) -> tuple[Attempt, ...]:

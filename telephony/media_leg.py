@@ -10,9 +10,11 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from duty.domain.transcripts import Speaker
+from telephony.keys import How
 from telephony.media_cipher import MUXED_RTCP, MediaCipher, SealedDatagrams, UnauthenticError
 from telephony.media_poll import MediaPoll
 from telephony.media_ports import Datagram, SocketPair, Source
@@ -20,7 +22,7 @@ from telephony.media_reports import LegReports
 from telephony.media_track import Track
 from telephony.media_values import LegStatistics, Target
 from telephony.media_voice import VoiceIn
-from telephony.rtp.dtmf import Digit, DigitDetector
+from telephony.rtp.dtmf import Digit, DigitDetector, PressStarts
 from telephony.rtp.errors import MalformedPacketError
 from telephony.rtp.g711 import Law
 from telephony.rtp.g722 import NAME as WIDEBAND_NAME
@@ -77,7 +79,8 @@ class MediaLeg:
         sockets: SocketPair,
         poll: MediaPoll,
         clock: Callable[[], float],
-        on_digit: Callable[[Speaker, Digit], None],
+        may_press: Callable[[Speaker, int], bool],
+        on_digit: Callable[[Speaker, Digit, How], bool],
         on_tone: Callable[[Speaker, str], None],
     ) -> None:
         self.speaker = speaker
@@ -96,6 +99,7 @@ class MediaLeg:
         self._sendto: Callable[[bytes, Source], int] = sockets.rtp.sendto
         self._cipher: MediaCipher | None = None
         self._clock = clock
+        self._may_press = may_press
         self._on_digit = on_digit
         self._on_tone = on_tone
         self._host: str | None = None
@@ -112,6 +116,7 @@ class MediaLeg:
         self._unsent = 0
         self._voice = VoiceIn()
         self._digits = DigitDetector()
+        self._presses = PressStarts()
         self._outbound = OutboundStream()
         self._reports = LegReports(sockets.rtcp, clock=clock)
         self._undeciphered = 0
@@ -240,7 +245,7 @@ class MediaLeg:
         """What no packet triggers: digits whose end was lost, tones, reports, and the track's notes."""
         self.settle()
         for digit in self._digits.expire(now):
-            self._on_digit(self.speaker, digit)
+            self._on_digit(self.speaker, digit, How.EVENT)
         self._voice.listen()
         self._report_heard()
         if self._reports.due(now):
@@ -468,26 +473,28 @@ class MediaLeg:
         return self._encoder.from_law(payload, law)
 
     def _event(self, datagram: bytes, header: Header, start: int, end: int, now: float) -> None:
-        other = self._listener()
-        if other is not None:
-            if other._telephone_event is None:
-                self._unheard += 1
-            else:
-                other._pass_on(datagram, header, other._telephone_event, now)
+        payload = datagram[start:end]
         try:
-            digits = self._digits.receive(datagram[start:end], timestamp=header[3], now=now)
+            passes = self._presses.passes(payload, timestamp=header[3], decide=partial(self._may_press, self.speaker))
+            digits = self._digits.receive(payload, timestamp=header[3], now=now)
         except MalformedPacketError:
             self._malformed += 1
             return
+        other = self._listener()
+        number = other._telephone_event if other is not None else None
+        if other is not None and number is None:
+            self._unheard += 1
+        elif other is not None and number is not None and passes:
+            other._pass_on(datagram, header, number, now)
         for digit in digits:
-            self._on_digit(self.speaker, digit)
+            self._on_digit(self.speaker, digit, How.EVENT)
 
     def _report_heard(self) -> None:
         for heard in self._voice.heard():
             for tone in heard.tones:
                 self._on_tone(self.speaker, tone)
             for digit in heard.digits:
-                self._on_digit(self.speaker, digit)
+                self._on_digit(self.speaker, digit, How.VOICE)
 
     def _report(self, now: float, *, last: bool = False) -> None:
         if self.other is not None:

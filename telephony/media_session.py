@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from duty.domain.transcripts import Speaker
+from telephony.keys import FLASH, How, OnePress
 from telephony.media_errors import NoRemoteError
 from telephony.media_leg import MediaLeg
 from telephony.media_ports import SocketPair
@@ -15,8 +16,9 @@ from telephony.media_summary import Summary, leg_summary
 from telephony.media_track import Track
 from telephony.media_values import LegStatistics, Target
 from telephony.playback import Playback
+from telephony.probe_tones import press_keys, tones
 from telephony.recorder import Recorder
-from telephony.rtp.dtmf import Digit
+from telephony.rtp.dtmf import DIGITS, FLASH_CODE, Digit
 from telephony.rtp.g711 import Law, Samples
 from telephony.sealing import SealedRecording
 
@@ -35,8 +37,9 @@ class MediaSession:
     """The media of one call. The ``on_…`` attributes may be set at any time; they are called from the event
     loop.
 
-    ``on_dtmf(leg, digit, duration_ms)`` once per key press; ``on_tone(leg, name)`` once when a fax calls
-    (``"cng"``), answers (``"ced"``) or begins to speak (``"v21"``);
+    ``on_key(leg, key, how)`` at the beginning of each press that is an RTP event and at the end of each that is a tone:
+    whether the other side may hear it; ``on_dtmf(leg, digit, duration_ms)`` once per key press;
+    ``on_tone(leg, name)`` once when a fax calls (``"cng"``), answers (``"ced"``) or begins to speak (``"v21"``);
     ``on_voice(leg)`` once when the first packet has come;
     ``on_silence(leg, seconds)`` once per silence of ``silence_after_s`` without any packet from a
     negotiated remote. While ``redact_dtmf`` is set, digits are told to ``on_dtmf`` but not written into the
@@ -47,6 +50,7 @@ class MediaSession:
         self, plane: MediaPlane, *, call_id: str, started_at: datetime, pairs: tuple[SocketPair, SocketPair]
     ) -> None:
         self.call_id = call_id
+        self.on_key: Callable[[Speaker, str, How], bool] | None = None
         self.on_dtmf: Callable[[Speaker, str, int], None] | None = None
         self.on_tone: Callable[[Speaker, str], None] | None = None
         self.on_silence: Callable[[Speaker, float], None] | None = None
@@ -70,6 +74,9 @@ class MediaSession:
         self._silent_total = dict.fromkeys(Speaker, 0.0)
         self._ended_at: float | None = None
         self._playbacks: dict[Speaker, Playback] = {}
+        self._presses = {speaker: OnePress() for speaker in Speaker}
+        self._relaying: dict[Speaker, asyncio.Lock] = {speaker: asyncio.Lock() for speaker in Speaker}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._recorder: Recorder | None = None
         self._zero = 0.0
         self._closing: asyncio.Task[SealedRecording | None] | None = None
@@ -216,6 +223,7 @@ class MediaSession:
             sockets=pair,
             poll=self._plane.poll(),
             clock=self._plane.clock,
+            may_press=self._may_press,
             on_digit=self._digit,
             on_tone=self._tone,
         )
@@ -237,11 +245,43 @@ class MediaSession:
 
         return copy
 
-    def _digit(self, speaker: Speaker, digit: Digit) -> None:
+    def tell_key(self, leg: Speaker, digit: Digit, *, passes: bool) -> None:
+        """A key of that leg's remote that came by signalling: noted as any other, and told to the other side where it
+        ``passes``."""
+        if self._closing is None and self._digit(leg, digit, How.INFO) and passes:
+            task = self._loop.create_task(self._relay(OTHER[leg], digit))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, to: Speaker, digit: Digit) -> None:
+        """Press it to ``to``, as an event or a tone, while the other side's voice rests; one key after the other."""
+        async with self._relaying[to]:
+            leg = self._legs[to]
+            if self._closing is not None or not self._legs[OTHER[to]].bridged or leg.playing:
+                return
+            leg.playing = True
+            try:
+                pressed = await press_keys(self, to, digit.digit)
+            finally:
+                leg.playing = to in self._playbacks and not self._playbacks[to].done.done()
+            if not pressed and self._closing is None:
+                await self.play(to, tones(digit.digit)).done
+
+    def _may_press(self, speaker: Speaker, code: int) -> bool:
+        key = DIGITS[code] if code < len(DIGITS) else FLASH if code == FLASH_CODE else ""
+        return not key or self.on_key is None or self.on_key(speaker, key, How.EVENT)
+
+    def _digit(self, speaker: Speaker, digit: Digit, how: How) -> bool:
+        """Note a press; False where it was noted already, told in another way."""
+        if how is How.VOICE and self.on_key is not None:
+            self.on_key(speaker, digit.digit, how)
+        if not self._presses[speaker].is_new(digit.digit, how, self._plane.clock()):
+            return False
         shown = REDACTED if self.redact_dtmf else digit.digit
         self._note("dtmf", speaker, digit=shown, duration_ms=digit.duration_ms)
         if self.on_dtmf is not None:
             self.on_dtmf(speaker, digit.digit, digit.duration_ms)
+        return True
 
     def _tone(self, speaker: Speaker, name: str) -> None:
         self._note("tone", speaker, tone=name)

@@ -43,13 +43,13 @@ async def speak(mouth: Mouth, leg: Speaker, digits: str) -> None:
     """Press and sound ``digits``; returns when that is done or the call is over."""
     for _ in range(_TIMES):
         await asyncio.sleep(_BETWEEN_S)
-        if await _press(mouth, leg, digits):
+        if await press_keys(mouth, leg, digits):
             await asyncio.sleep(_BETWEEN_S)
         if not await mouth.play(leg, tones(digits)).done:
             return
 
 
-async def _press(mouth: Mouth, leg: Speaker, digits: str) -> bool:
+async def press_keys(mouth: Mouth, leg: Speaker, digits: str) -> bool:
     """Every packet at its moment, counted from the first; False where the other side reads no key presses."""
     loop = asyncio.get_running_loop()
     began, number = loop.time(), 0

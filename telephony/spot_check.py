@@ -51,6 +51,8 @@ class SpotCheckCall(Call):
     direction = Direction.OUTBOUND
     purpose = Purpose.SPOT_CHECK
 
+    watches_keys = False
+
     def __init__(
         self,
         *,

@@ -18,6 +18,7 @@ from telephony.callroom import CallRoom
 from telephony.checkcalls import CheckCalls
 from telephony.dutycalls import DutyCalls
 from telephony.inbound import InboundCall
+from telephony.keys import How
 from telephony.layerwire import Instant, LayerWire
 from telephony.leg import ALLOW, EXTENSIONS
 from telephony.line import LineProfile, Network
@@ -246,6 +247,16 @@ class Switchboard:
         """The officer pressed a key in a spot check."""
         self._at(now)
         self._checks.key_pressed(call_id, key, now.monotonic)
+
+    def key_told(self, call_id: str, speaker: Speaker, key: str, how: How, now: Instant) -> bool:
+        """A key was pressed within a call, as an RTP event or a tone; whether the other side may learn of it."""
+        self._at(now)
+        call = self.calls.get(call_id)
+        if call is None or not call.live:
+            return True
+        passes = call.key_told(speaker, key, how)
+        self._room.settle(call)
+        return passes
 
     def pin_checked(self, call_id: str, officer_id: int | None, now: Instant, *, fault: bool = False) -> None:
         """Whose PIN it was, None for nobody's; ``fault`` where it could not be found out."""

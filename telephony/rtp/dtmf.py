@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from telephony.rtp.errors import MalformedPacketError
@@ -21,6 +21,8 @@ _TIMESTAMPS_PER_MS = 8
 _REPEATED_ENDS = 3
 _ABANDONED_AFTER_S = 0.3
 _REMEMBERED = 16
+FLASH_CODE = 16
+"""The hook flash (RFC 4733 7.1, as RFC 2833 had it)."""
 _LONGEST = 0xFFFF
 """Timestamp units that one report can say; a key held longer goes on in another segment (RFC 4733 2.5.1.3)."""
 
@@ -86,6 +88,25 @@ def press(digit: str, *, duration_ms: int, ptime_ms: int = 20, volume: int = 10)
         event = TelephoneEvent(code=code, end=end, volume=volume, duration=elapsed * _TIMESTAMPS_PER_MS)
         for _ in range(_REPEATED_ENDS if end else 1):
             yield EventPacket(payload=event.serialize(), marker=number == 0, offset_ms=elapsed)
+
+
+class PressStarts:
+    """Tells by the packets of one stream which press each belongs to, from the first of them on, and keeps what was
+    decided about it."""
+
+    def __init__(self) -> None:
+        self._decided: dict[int, tuple[int, bool]] = {}
+
+    def passes(self, payload: bytes, *, timestamp: int, decide: Callable[[int], bool]) -> bool:
+        """What ``decide`` said of the event code of this press; asked once a press. Raises MalformedPacketError."""
+        code = parse_events(payload)[0].code
+        known = self._decided.get(timestamp) or self._decided.get((timestamp - _LONGEST) & 0xFFFFFFFF)
+        if known is None or known[0] != code:
+            known = (code, decide(code))
+        self._decided[timestamp] = known
+        while len(self._decided) > _REMEMBERED:
+            del self._decided[next(iter(self._decided))]
+        return known[1]
 
 
 class DigitDetector:

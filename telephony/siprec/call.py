@@ -33,6 +33,7 @@ class RecordedCall(Call):
     """A recording client tells of a call on the line."""
 
     takes_place = False
+    watches_keys = False
     extensions = EXTENSIONS | {OPTION}
 
     def __init__(

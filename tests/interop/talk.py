@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.interop.digits import press, pressed
 from tests.peers.audio import RATE_HZ, Samples, decode_alaw
+from tests.peers.digits import press, pressed
 from tests.peers.ports import Address
 from tests.peers.rtp_peer import RtpPacket, RtpPeer, packetize
 from tests.peers.sipp import SCENARIOS as PEERS_SCENARIOS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.cells import proves
-from tests.interop.softphones import Account, Softphone, StartSoftphone
+from tests.interop.softphones import Account, Softphone, StartSoftphone, linphone_phone
 from tests.interop.talk import Party, Values, folder_of, share_heard, wait_until
 from tests.line.book import Book
 from tests.line.conftest import DESK
@@ -345,6 +345,43 @@ def test_the_caller_is_told_that_the_officer_is_busy(
     caller.wait_over()
     phone.wait().check()
     assert book.ended(number).outcome == "busy"
+
+
+# Keys by INFO
+
+
+@pytest.mark.rule("6.1-e")
+def test_keys_that_the_desk_phone_sends_by_info_count_as_any_other(
+    service: Service,
+    book: Book,
+    sipp: Sipp,
+    linphone: Callable[..., Linphone],
+    rtp_peer: OpenPeer,
+    words: bytes,
+    number: str,
+    tmp_path: Path,
+) -> None:
+    """The caller, who reads events, is pressed them; a forwarding code stays here and is told of."""
+
+    def start(account: Account, *, source: Path | None = None) -> Softphone:
+        return linphone_phone(linphone, account, source)
+
+    phone = _phone(start, service, book, write_wav(tmp_path / "officer.wav", decode_alaw(words)), digits="info")
+    caller = _caller(sipp, service, rtp_peer, "caller_external_media", number, talk_ms=12_000)
+    phone.wait_ringing()
+    phone.answer()
+    caller.says(words)
+    phone.press("58")
+    wait_until(lambda: caller.pressed() == "58", f"the keys did not come: {caller.pressed()}")
+    phone.press("*21*9")
+    page = book.wait(
+        number, lambda page: [data["digit"] for kind, data in page.events if kind == "dtmf"] == [*"58*21*9"]
+    )
+    caller.run.wait().check()
+    assert page.data_of("forward_blocked") == {"way": "pressed_code", "target": "*21*", "source": "127.0.0.1"}
+    assert page.evidence[0].startswith(b"INFO ")
+    assert caller.pressed() == "58*21"
+    assert book.ended(number).end_reason == "caller_hung_up"
 
 
 # Media of the other IP version

@@ -51,6 +51,10 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
         "test_outbound:test_a_forwarding_code_is_refused_and_never_leaves",
         "test_guard_rows:test_a_forwarding_code_dialled_beside_a_call",
     ),
+    "pressed_code": (
+        "test_guard_rows:test_asked_in_the_call",
+        "test_outbound:test_a_forwarding_code_pressed_after_the_answer_does_not_reach_the_network",
+    ),
     "foreign_registration": ("test_guard_more:test_a_registration_from_outside_the_phones_networks",),
     "conference": ("test_guard_more:test_a_phone_that_dials_a_third_party_beside_its_caller",),
     "network_redirect": ("test_outbound:test_a_redirect_from_the_network_is_not_followed",),
@@ -73,6 +77,7 @@ ATTEMPTS = [
     ("refer", "REFER", "Refer-To: <{target}?Replaces=12345%40127.0.0.1%3Bto-tag%3Da%3Bfrom-tag%3Db>", "", 603),
     ("refer", "REFER", "Refer-To: <{target};method=BYE>", "", 603),
     ("media_move", "UPDATE", "Content-Type: application/sdp", MOVED, 488),
+    ("pressed_code", "INFO", "Content-Type: application/dtmf-relay", "Signal=hf\n    Duration=160", 403),
     *(("forwarding_setup", method, FEATURE, SETUP, 403) for method in ("SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE")),
 ]
 
@@ -298,7 +303,7 @@ def test_a_phone_that_wants_to_replace_a_call(
     changed = variant(sipp, "phone_dials_out_refused", ("CSeq: 2 INVITE\n", f"CSeq: 2 INVITE\n    {replaces}\n"))
     phone = dialling(service, sipp, "1004", third, scenarios=changed)
     assert phone.wait().check().received[-1] == "403"
-    (refused,) = [page for page in book.calls(third) if page.kinds.count("forward_blocked")]
+    refused = book.wait(third, lambda page: "forward_blocked" in page.kinds)
     assert refused.data_of("forward_blocked")["way"] == "replaces"
     assert refused.evidence[0].startswith(b"INVITE ")
     assert b"Replaces: " in refused.evidence[0]

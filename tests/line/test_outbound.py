@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -22,11 +23,12 @@ from tests.line.book import Book
 from tests.line.desk import Desk
 from tests.line.service import Line, Service, Trunk
 from tests.line.variants import variant
-from tests.peers.audio import account
+from tests.peers.audio import account, encode_alaw
+from tests.peers.digits import press, pressed, sounded
 from tests.peers.ports import Address, free_port
-from tests.peers.rtp_peer import RtpPeer
+from tests.peers.rtp_peer import RtpPeer, packetize
 from tests.peers.sip_trace import SipMessage
-from tests.peers.sipp import Sipp, SippRun
+from tests.peers.sipp import SCENARIOS, Sipp, SippRun
 
 pytestmark = pytest.mark.peer
 
@@ -36,6 +38,7 @@ PBX_HOST = "127.0.0.2"
 KNOWN, OPEN, WRONG = "037122590011", "037122590012", "037122590013"
 """Lines: registered at a PBX with credentials; peered without; with the wrong password."""
 SECRET = "pbx-secret"
+DIALS = "phone_dials_out_external_media"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ def _dial(
     number: str,
     *,
     audio: bytes | None = None,
+    scenarios: Path = SCENARIOS,
     **more: str | int,
 ) -> SippRun:
     values: Values = {
@@ -100,7 +104,15 @@ def _dial(
         **more,
     }
     uri = f"{number}@{service.address[0]}:{service.address[1]}"
-    return sipp.start(scenario, remote=service.address, audio=audio, values=values, auth_uri=uri, timeout_s=15)
+    return sipp.start(
+        scenario,
+        remote=service.address,
+        audio=audio,
+        values=values,
+        auth_uri=uri,
+        timeout_s=15,
+        scenarios=scenarios,
+    )
 
 
 def _digest_is_right(message: SipMessage, password: str) -> bool:
@@ -350,3 +362,47 @@ def test_the_console_cannot_set_a_forward(service: Service, book: Book, number: 
     service.wait(lambda: _result(book, command)[0] == "done", "the command is not answered")
     assert _result(book, command) == ("done", "refused")
     assert book.calls(f"*72{number}") == []
+
+
+@pytest.mark.rule("6.1-e")
+@pytest.mark.parametrize("told", ["events", "tones"])
+def test_a_forwarding_code_pressed_after_the_answer_does_not_reach_the_network(
+    exchange: Exchange,
+    service: Service,
+    book: Book,
+    sipp: Sipp,
+    rtp_peer: OpenPeer,
+    utterance: bytes,
+    number: str,
+    told: str,
+) -> None:
+    """By events its last key and all that follow stay here; tones are told of. Both voices go on, no frame lost."""
+    near, far_media = rtp_peer(), rtp_peer(host=PBX_HOST)
+    said = utterance[:48_000]
+    values: Values = {"media_port": far_media.port, "media_host": PBX_HOST, "user": number}
+    far = sipp.start("phone_answers_external_media", values=values, host=PBX_HOST, port=exchange.open[1])
+    without = [(" 101\n", "\n"), ("    a=rtpmap:101 telephone-event/8000\n    a=fmtp:101 0-15\n", "")] * 2
+    scenarios = variant(sipp, DIALS, *without) if told == "tones" else SCENARIOS
+    more: Values = {"media_port": near.port, "talk_ms": len(said) // 8 + 3000}
+    phone = _dial(sipp, service, DIALS, "2002", number, scenarios=scenarios, **more)
+    service.wait(lambda: any(page.state == "answered" for page in book.calls(number)), "not answered")
+    far_media.send(said, far.wait_for_audio_address())
+    if told == "events":
+        voice = packetize(said[:8000])
+        near.send_packets([*voice, *press("*21*139#", voice[-1])], phone.wait_for_audio_address())
+    else:
+        near.send(said[:8000] + encode_alaw(sounded("*21*139#")), phone.wait_for_audio_address())
+    near.finish_sending()
+    far_media.finish_sending()
+    phone.wait().check()
+    far.wait().check()
+    page = book.ended(number)
+    assert page.outcome == "answered"
+    assert page.data_of("forward_blocked") == {"way": "pressed_code", "target": "*21*", "source": "127.0.0.1"}
+    assert page.alarms == ("forward_blocked",)
+    assert [raw.partition(b":")[0] for raw in page.evidence] == [b"event" if told == "events" else b"voice"]
+    assert [data["digit"] for kind, data in page.events if kind == "dtmf"] == list("*21*139#")
+    assert account(said, near.heard()).perfect, "the officer did not hear the network all the time"
+    assert account(said[:8000], book.voices(page)[1]).perfect
+    if told == "events":
+        assert pressed(far_media.received) == "*21"

@@ -17,12 +17,14 @@ import pytest
 
 from duty.domain.liveframes import LiveFrame
 from duty.domain.transcripts import Speaker
+from telephony.keys import How
 from telephony.livefeed import LiveFeed
 from telephony.media import MediaPlane, MediaSession
 from telephony.media_errors import NoFreePortError, NoRemoteError, RecordingNotSealedError
 from telephony.rtp import tones
-from telephony.rtp.dtmf import press
+from telephony.rtp.dtmf import Digit, press
 from telephony.rtp.g711 import Law
+from telephony.rtp.inband import InbandDetector
 from telephony.rtp.packet import RtpPacket, parse_packet
 from telephony.sealing import SealedRecording
 from telephony.sip.security_description import MediaKeys
@@ -357,6 +359,58 @@ async def test_a_key_is_relayed_with_the_others_number_and_reported_once(room: R
     sealed = await room.session.close()
     assert sealed is not None
     assert [event["digit"] for event in events(sealed, "dtmf")] == ["4", "#"]
+
+
+@pytest.mark.rule("6.1-e")
+async def test_a_press_that_is_refused_at_its_beginning_is_reported_and_not_relayed(room: Room) -> None:
+    caller = await room.peer(Speaker.CALLER)
+    officer = await room.peer(Speaker.OFFICER)
+    digits: list[str] = []
+    asked: list[tuple[Speaker, str, How]] = []
+    room.session.on_dtmf = lambda _leg, digit, _ms: digits.append(digit)
+
+    def may(leg: Speaker, key: str, how: How) -> bool:
+        asked.append((leg, key, how))
+        return key not in "*!"
+
+    room.session.on_key = may
+    room.session.bridge()
+    await officer.talk(room.at(Speaker.OFFICER), NOISE[:160])
+    for digit in "4*7":
+        for packet in press(digit, duration_ms=120):
+            officer.send(room.at(Speaker.OFFICER), packet.payload, 101, packet.marker)
+        officer.timestamp += 1600
+    flash = bytes((16, 0x8A, 0x03, 0x20))
+    officer.send(room.at(Speaker.OFFICER), flash, 101, True)
+    officer.send(room.at(Speaker.OFFICER), b"\x01\x02", 101, True)  # no event at all: passed on to nobody
+    await settle()
+    assert digits == ["4", "*", "7"]
+    assert asked == [(Speaker.OFFICER, key, How.EVENT) for key in "4*7!"]
+    relayed = [packet.payload for packet in caller.heard if packet.payload_type == 101]
+    assert relayed == [p.payload for d in "47" for p in press(d, duration_ms=120)]
+
+
+@pytest.mark.rule("6.6-b")
+@pytest.mark.parametrize("reads_events", [True, False])
+async def test_a_key_by_signalling_is_noted_once_and_pressed_to_the_other_side(room: Room, reads_events: bool) -> None:
+    caller = await room.peer(Speaker.CALLER, telephone_event=101 if reads_events else None)
+    officer = await room.peer(Speaker.OFFICER)
+    digits: list[str] = []
+    room.session.on_dtmf = lambda _leg, digit, _ms: digits.append(digit)
+    room.session.bridge()
+    for digit in "58":
+        room.session.tell_key(Speaker.OFFICER, Digit(digit=digit, duration_ms=100), passes=True)
+    for packet in press("5", duration_ms=120):  # the phone sends an event for the same press, too
+        officer.send(room.at(Speaker.OFFICER), packet.payload, 101, packet.marker)
+    room.session.tell_key(Speaker.OFFICER, Digit(digit="9", duration_ms=100), passes=False)
+    await asyncio.sleep(1.0)
+    assert digits == ["5", "8", "9"]
+    if reads_events:
+        starts = dict.fromkeys((p.timestamp, p.payload[0]) for p in caller.heard if p.payload_type == 101)
+        assert [code for _, code in starts if code != 9] in ([5, 8], [5, 5, 8])
+    else:
+        heard = Law.PCMA.decode(b"".join(p.payload for p in caller.heard if p.payload_type == 8))
+        assert [found.digit for found in InbandDetector().receive(np.pad(heard, (0, 800)))] == ["5", "8"]
 
 
 async def test_a_key_for_a_remote_without_telephone_events_is_counted(room: Room) -> None:

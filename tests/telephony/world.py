@@ -139,12 +139,18 @@ class Session:
     # What either does in the dialog
 
     def send(
-        self, method: str, body: bytes = b"", *, cseq: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        body: bytes = b"",
+        *,
+        kind: str = "application/sdp",
+        cseq: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """A request within the dialog; the id of its transaction, "" where there is no dialog."""
         if self.dialog is None:
             return ""
-        content_type = "application/sdp" if body else None
+        content_type = kind if body else None
         extra = tuple((headers or {}).items())
         request = self.dialog.request(method, body=body, content_type=content_type, extra=extra)
         if cseq is not None:

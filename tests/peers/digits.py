@@ -1,11 +1,16 @@
-"""Key presses as RTP events (RFC 4733), written and read here without the code under test."""
+"""Key presses as RTP events (RFC 4733) and as tones (ITU-T Q.23), made and read here without the code under test."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from tests.peers.audio import RATE_HZ, Samples
 from tests.peers.rtp_peer import RtpPacket
 
 EVENT_TYPE = 101
 _KEYS = "0123456789*#ABCD"
+_ROWS, _COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
+_PAD = ("123A", "456B", "789C", "*0#D")
 _STEP = 160
 _PRESS_STEPS = 5
 
@@ -41,3 +46,15 @@ def pressed(packets: list[RtpPacket], payload_type: int = EVENT_TYPE) -> str:
         if packet.payload_type == payload_type and packet.payload:
             keys[packet.timestamp] = _KEYS[packet.payload[0]]
     return "".join(keys.values())
+
+
+def sounded(keys: str) -> Samples:
+    """The tones of ``keys``, 120 ms each with a pause of 100 ms behind."""
+    time = np.arange(int(0.12 * RATE_HZ)) * 2 * np.pi / RATE_HZ
+    pause = np.zeros(int(0.1 * RATE_HZ), dtype=np.int16)
+    parts = []
+    for key in keys:
+        row = next(place for place, of in enumerate(_PAD) if key in of)
+        wave = 6000 * (np.sin(_ROWS[row] * time) + np.sin(_COLUMNS[_PAD[row].index(key)] * time))
+        parts += [wave.round().astype(np.int16), pause]
+    return np.concatenate(parts)
