@@ -14,8 +14,8 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +50,6 @@ _RETRY_S = 10.0
 ARCHIVE_RETRY = timedelta(days=1)
 _ORDER = (CustodyAct.RELEASE_RAW, CustodyAct.RELEASE_WAV, CustodyAct.REMOVE)
 """What goes first when the disk is short."""
-_DEATHS = 3
 _MARGIN = 1.1
 """Once something is freed, a little more than the mark, so that not every call frees again."""
 
@@ -114,7 +113,6 @@ class Keeper:
         self._worker = CustodyWorker(mb_per_second=own.verify_mb_per_second)
         self._compared_at: float | None = None
         self._nothing_to_free: bool | None = None
-        self._deaths: Counter[str] = Counter()
         self._ballast = Ballast(settings.data.dir / "run" / "ballast", mark=own.free_mb * 1_000_000)
 
     def step(self) -> bool:
@@ -145,26 +143,24 @@ class Keeper:
         for seen in compare(self._custody, Shelves(self._root), now=utc_now()):
             for call_id in seen.finish:
                 self._finish(call_id)
-            adopted = {each.place for each in seen.adopt if self._adopt(each)}
-            look.found(
-                each for each in seen.differences if each.place not in adopted or each.kind is DifferenceKind.STRAY
-            )
+            look.found(_left(seen.differences, {each.place: self._adopt(each) for each in seen.adopt}))
         return look.end()
 
-    def _adopt(self, shelf: Shelved) -> bool:
-        """Seal what was found and write it into the book; False where that cannot be, or where its call is still on its
-        way into the book."""
+    def _adopt(self, shelf: Shelved) -> str | None:
+        """Seal what was found and write it into the book; else why not, nothing where its call is still on its way into
+        the book or has another recording there."""
         if _names(self._spool, shelf.call_id):
-            return False
+            return ""
         directory = self._root / shelf.place
         try:
             sealed = self._worker.seal(directory)
-            return self._adoption.adopt(
+            adopted = self._adoption.adopt(
                 found_call(sealed, self._settings.lines[0].number), facts_of(sealed, self._root)
             )
         except (WorkerFailed, DutyError) as error:
             _log.error("%s cannot be taken into the book: %s", shelf.place, error)
-            return False
+            return str(error)
+        return None if adopted else ""
 
     def _finish(self, call_id: str) -> None:
         """Remove what the book says is removed: a process was killed between the two."""
@@ -185,26 +181,20 @@ class Keeper:
         row = self._custody.one(call_id) if call_id else None
         if row is None:
             return False
-        try:
-            self._custody.read(row.call_id, self._read_once(row))
-        except WorkerFailed as error:
-            _log.error("recording %s cannot be read: %s", row.call_id, error)
-            unreadable = Difference(
-                kind=DifferenceKind.FILE_ALTERED, call_id=row.call_id, place=row.place, detail=str(error)
-            )
-            self._custody.read(row.call_id, [unreadable])
+        self._read(row)
         return True
 
-    def _read_once(self, row: Booked) -> list[Difference]:
-        """A recording at which the worker dies again and again is unreadable, and the others have their turn."""
+    def _read(self, row: Booked, *, hurry: bool = False) -> list[Difference]:
+        """Read one through and keep what differs; one that cannot be read differs in that, and the others have their
+        turn."""
         try:
-            differences = judge(row, self._worker.read(self._root, row))
-        except WorkerDied as error:
-            self._deaths[row.call_id] += 1
-            if self._deaths[row.call_id] < _DEATHS:
-                raise
-            raise WorkerFailed(str(error)) from error
-        self._deaths.pop(row.call_id, None)
+            differences = judge(row, self._worker.read(self._root, row, hurry=hurry))
+        except WorkerFailed as error:
+            _log.error("recording %s cannot be read: %s", row.call_id, error)
+            differences = [
+                Difference(kind=DifferenceKind.FILE_ALTERED, call_id=row.call_id, place=row.place, detail=str(error))
+            ]
+        self._custody.read(row.call_id, differences)
         return differences
 
     # The archive
@@ -269,17 +259,14 @@ class Keeper:
 
     def _whole(self, act: CustodyAct, row: Booked) -> bool:
         """Whether what stays behind can stand for what goes, by reading it now."""
-        try:
-            if act is CustodyAct.RELEASE_WAV:
+        if act is CustodyAct.RELEASE_RAW:
+            return not self._read(row, hurry=True)
+        if act is CustodyAct.RELEASE_WAV:
+            try:
                 self._worker.prove(self._root, row)
-            elif act is CustodyAct.RELEASE_RAW:
-                differences = judge(row, self._worker.read(self._root, row, hurry=True))
-                self._custody.read(row.call_id, differences)
-                return not differences
-        except WorkerFailed as error:
-            if act is CustodyAct.RELEASE_WAV:
+            except WorkerFailed as error:
                 self._acts.not_archived(row.call_id, str(error))
-            return False
+                return False
         return True
 
     def _tell_freed(self, *, nothing: bool) -> None:
@@ -293,6 +280,15 @@ class Keeper:
         else:
             self._alarms.settle(AlarmKind.DISK_NOTHING_TO_FREE, subject="recordings")
         self._nothing_to_free = nothing
+
+
+def _left(differences: Iterable[Difference], adopted: Mapping[str, str | None]) -> Iterator[Difference]:
+    """Without those of directories that were ``adopted``; where that failed, with the reason."""
+    for each in differences:
+        if each.kind is DifferenceKind.STRAY or each.place not in adopted:
+            yield each
+        elif (reason := adopted[each.place]) is not None:
+            yield replace(each, detail=reason)
 
 
 def _names(spool: Path, call_id: str) -> bool:

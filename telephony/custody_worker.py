@@ -16,7 +16,9 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
@@ -30,6 +32,9 @@ from telephony.media_errors import MediaError
 from telephony.sealing import SealedRecording
 
 _HURRY = 1e6
+_DEATHS = 3
+_ASIDE_S = 86_400.0
+"""How long an order is set aside at which the process died ``_DEATHS`` times."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,8 +49,9 @@ class WorkerDied(MediaError):
 class CustodyWorker:
     """Gives the orders and waits for the answers; the process starts with the first and again after it died."""
 
-    def __init__(self, *, mb_per_second: float) -> None:
+    def __init__(self, *, mb_per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._mb_per_second = mb_per_second
+        self._fatal = _Fatal(clock)
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
@@ -98,6 +104,8 @@ class CustodyWorker:
 
     def _ask(self, order: str, directory: Path, **values: Any) -> dict[str, Any]:
         text = json.dumps({"order": order, "directory": str(directory.absolute()), **values})
+        name = f"{order} {directory.name}"
+        self._fatal.refuse(name)
         with self._lock:
             try:
                 to, back = self._running()
@@ -106,7 +114,9 @@ class CustodyWorker:
                 answer = json.loads(back.readline())
             except (OSError, ValueError) as error:
                 self._stop()
-                raise WorkerDied(f"{order} {directory.name}: {error}") from error
+                self._fatal.died(name)
+                raise WorkerDied(f"{name}: {error}") from error
+        self._fatal.survived(name)
         if "failed" in answer:
             raise WorkerFailed(answer["failed"])
         done: dict[str, Any] = answer["done"]
@@ -138,6 +148,35 @@ class CustodyWorker:
                 with contextlib.suppress(OSError):
                     pipe.close()
         process.wait()
+
+
+class _Fatal:
+    """Orders at which the process died: after the third time in a row an order fails for a day without being given
+    again, so that one file that kills does not keep the others waiting for ever."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._deaths: Counter[str] = Counter()
+        self._until: dict[str, float] = {}
+
+    def died(self, order: str) -> None:
+        """Once more. Raises WorkerFailed for the last time that is endured."""
+        self._deaths[order] += 1
+        if self._deaths[order] >= _DEATHS:
+            self._until[order] = self._clock() + _ASIDE_S
+            self.survived(order)
+            self.refuse(order)
+
+    def survived(self, order: str) -> None:
+        """Answered, whatever it was."""
+        self._deaths.pop(order, None)
+
+    def refuse(self, order: str) -> None:
+        """Raises WorkerFailed for an order that is set aside."""
+        now = self._clock()
+        self._until = {name: until for name, until in self._until.items() if until > now}
+        if order in self._until:
+            raise WorkerFailed(f"set aside: the process died {_DEATHS} times at it")
 
 
 def _carried_out(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +237,9 @@ def main() -> None:
             answer: dict[str, Any] = {"done": _carried_out(json.loads(line))}
         except (MediaError, OSError, ValueError) as error:
             answer = {"failed": str(error)}
+        except Exception as error:  # noqa: BLE001 - the edge: whatever a file makes fail must not end the process
+            _log.exception("an order failed: %s", line.rstrip())
+            answer = {"failed": repr(error)}
         print(json.dumps(answer, ensure_ascii=True), flush=True)
 
 

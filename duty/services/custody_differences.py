@@ -47,7 +47,8 @@ class Look:
         with self._store.writing() as session:
             for named in (DifferenceRow.call_id.in_(calls), nameless):
                 for row in session.scalars(self._open.where(named)):
-                    if wanted.pop(_subject(row), None) is not None:
+                    if (again := wanted.pop(_subject(row), None)) is not None:
+                        row.detail = again.detail
                         self._seen.append(row.id)
             self._seen.extend(row.id for row in _add(session, wanted.values(), at=self._clock()))
 
