@@ -141,8 +141,7 @@ class Keeper:
         differences there are."""
         look = self._custody.look(SHALLOW)
         for seen in compare(self._custody, Shelves(self._root), now=utc_now()):
-            for call_id in seen.finish:
-                self._finish(call_id)
+            look.found(difference for call_id in seen.finish for difference in self._finish(call_id))
             look.found(_left(seen.differences, {each.place: self._adopt(each) for each in seen.adopt}))
         return look.end()
 
@@ -162,8 +161,9 @@ class Keeper:
             return str(error)
         return None if adopted else ""
 
-    def _finish(self, call_id: str) -> None:
-        """Remove what the book says is removed: a process was killed between the two."""
+    def _finish(self, call_id: str) -> Iterator[Difference]:
+        """Remove what the book says is removed: a process was killed between the two. What the disk does not let go
+        differs."""
         row = self._custody.one(call_id)
         if row is None:
             return
@@ -172,8 +172,14 @@ class Keeper:
             (CustodyAct.RELEASE_WAV, row.wav_released),
             (CustodyAct.RELEASE_RAW, row.raw_released),
         ):
-            if booked:
-                remove(self._root / row.place, act)
+            try:
+                if booked:
+                    remove(self._root / row.place, act)
+            except OSError as error:
+                _log.error("what was released of recording %s cannot be removed: %s", call_id, error)
+                yield Difference(
+                    kind=DifferenceKind.NOT_REMOVED, call_id=call_id, place=row.place, detail=error.strerror or ""
+                )
 
     def _read_next(self) -> bool:
         """One recording through, the one not read for the longest time."""
@@ -250,11 +256,12 @@ class Keeper:
                 continue
             try:
                 self._acts.perform(act, call_id, reason=reason)
+                if freed := remove(self._root / row.place, act):
+                    return freed
             except DutyError as error:
                 _log.info("%s stays: %s", call_id, error)  # put under a hold, say, while it was read
-                continue
-            if freed := remove(self._root / row.place, act):
-                return freed
+            except OSError as error:
+                _log.error("%s cannot be removed: %s", row.place, error)  # a difference, at the next comparison
         return 0
 
     def _whole(self, act: CustodyAct, row: Booked) -> bool:

@@ -121,11 +121,16 @@ class Shelves:
 def look(root: Path, directory: Path) -> Shelved:
     """One directory by names and sizes. Raises OSError."""
     sizes: dict[str, int] = {}
+    folders: set[str] = set()
     changed = directory.stat().st_mtime
-    for entry in os.scandir(directory):
-        status = entry.stat(follow_symlinks=False)
-        changed = max(changed, status.st_mtime)
-        sizes[entry.name] = status.st_size
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            changed = max(changed, status.st_mtime)
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+            else:
+                sizes[entry.name] = status.st_size
     locked = {name: sizes.pop(name) for name in sorted(sizes) if name.endswith(SUFFIX) and not name.startswith(".")}
     speakers = {f"{speaker.value}." for speaker in CHANNELS}
     raw = tuple(sorted(name for name in sizes if name[: name.find(".") + 1] in speakers))
@@ -141,7 +146,7 @@ def look(root: Path, directory: Path) -> Shelved:
         sidecar=SIDECAR_NAME in sizes,
         locked={name.removesuffix(SUFFIX): size for name, size in locked.items()},
         manifest=_manifest(directory / MANIFEST_NAME) if MANIFEST_NAME in sizes else None,
-        strays=tuple(sorted(name for name in sizes if name not in own and not name.startswith("."))),
+        strays=tuple(sorted(name for name in folders | (sizes.keys() - own) if not name.startswith("."))),
     )
 
 
@@ -212,16 +217,25 @@ def sealed_as_found(directory: Path) -> SealedRecording:
 
 
 def remove(directory: Path, act: CustodyAct) -> int:
-    """Removes what ``act`` lets go, for good; how many bytes. Doing it twice is harmless. Raises OSError."""
+    """Removes what ``act`` lets go, for good; how many bytes. Doing it twice is harmless. A directory in it is nobody's
+    recording: it stays, a stray. Raises OSError for the first file that cannot be removed, when the others are."""
     freed = 0
+    kept: OSError | None = None
     if not directory.is_dir():
         return 0
     for path in sorted(directory.iterdir()):
-        if _goes(path.name, act):
-            freed += path.lstat().st_size
+        if not _goes(path.name, act) or (path.is_dir() and not path.is_symlink()):
+            continue
+        try:
+            size = path.lstat().st_size
             path.unlink()
+            freed += size
+        except OSError as error:
+            kept = kept or error
     if freed:
         sync_directory(directory)
+    if kept is not None:
+        raise kept
     return freed
 
 

@@ -44,6 +44,7 @@ class DifferenceKind(StrEnum):
     ARCHIVE_LENGTH = "archive_length"
     ARCHIVE_ALTERED = "archive_altered"
     LOCKED_IN_CLEAR = "locked_in_clear"
+    NOT_REMOVED = "not_removed"
     ORPHAN = "orphan"
     STRAY = "stray"
 

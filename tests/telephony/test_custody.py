@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -449,6 +450,49 @@ def test_killed_between_row_and_file_the_next_look_finishes(shelf: Shelf) -> Non
     assert not (directory / "caller.alaw").exists()
     shelf.keeper.reconcile()
     assert shelf.open() == []
+
+
+@pytest.mark.rule("6.2-c")
+def test_a_folder_among_the_files_stays_and_is_told_and_stops_nothing(shelf: Shelf) -> None:
+    first, second = (shelf.recording(ago=timedelta(days=days)) for days in (1300, 1200))
+    for directory, days in ((first, 1300), (second, 1200)):
+        _age(shelf, directory, days=days)
+    for name in ("caller.copy", "aside"):
+        (first / name).mkdir()
+        (first / name / "note.txt").write_text("x")
+    shelf.free = 400_000_000
+    assert not shelf.keeper._make_room(), "both are gone, and still it is short"
+    shelf.keeper.reconcile()
+    assert [sorted(path.name for path in each.iterdir()) for each in (first, second)] == [
+        ["aside", "caller.copy", "sealed.json"],
+        ["sealed.json"],
+    ]
+    assert shelf.open() == ["stray", "stray"]
+    assert (first / "aside" / "note.txt").exists()
+
+
+def test_a_file_that_the_disk_does_not_let_go_is_told_and_stops_nothing(shelf: Shelf) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("such a file needs root")
+    first, second = (shelf.recording(ago=timedelta(days=days)) for days in (1300, 1200))
+    for directory, days in ((first, 1300), (second, 1200)):
+        _age(shelf, directory, days=days)
+    file = first / "caller.alaw"
+    if subprocess.run(["mount", "--bind", file, file], check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        shelf.free = 400_000_000
+        shelf.keeper._make_room()
+        assert [path.name for path in second.iterdir()] == ["sealed.json"]
+        assert sorted(path.name for path in first.iterdir()) == ["caller.alaw", "sealed.json"]
+        shelf.keeper.reconcile()
+        assert shelf.open() == ["not_removed"]
+    finally:
+        subprocess.run(["umount", "-l", file], check=True)
+    shelf.keeper.reconcile()
+    shelf.keeper.reconcile()
+    assert shelf.open() == []
+    assert [path.name for path in first.iterdir()] == ["sealed.json"]
 
 
 def test_a_call_that_lives_is_left_alone(shelf: Shelf) -> None:
