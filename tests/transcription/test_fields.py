@@ -13,8 +13,8 @@ from duty.domain.drafts import Draft, FieldName, Source
 from duty.domain.transcripts import Segment, Speaker, Transcript, Word
 from tests.transcription.telephone import rows
 from transcription.draft import CallFacts, draft
-from transcription.fields.casualties import said_casualties
 from transcription.fields.events import said_events
+from transcription.fields.figures import said_figures
 from transcription.fields.people import introduction
 from transcription.fields.places import said_places
 from transcription.fields.reading import turns
@@ -76,7 +76,7 @@ def test_the_demo_conversation_fills_the_entry(demo: list[tuple[Speaker, str]], 
     assert value(found, FieldName.CALLER_TITLE) == "值班员"
     assert value(found, FieldName.CALLER_NAME) == "张建国"
     assert value(found, FieldName.CALLER_PHONE) == "13703786621"
-    assert value(found, FieldName.CASUALTIES) == "受伤=2;死亡=0"
+    assert value(found, FieldName.CASUALTIES) == "死亡=0;受伤=2"
     assert "明火已经扑灭" in value(found, FieldName.MEASURES)
     place = found.field(FieldName.PLACE)
     assert place is not None
@@ -208,7 +208,7 @@ def test_what_is_no_introduction(said: str) -> None:
 )
 def test_casualties(said: list[str], counts: dict[str, int]) -> None:
     spoken = turns(transcript([(Speaker.CALLER, text) for text in said]))
-    assert {fate: found.count for fate, found in said_casualties(spoken).items()} == counts
+    assert {fate: found.count for fate, found in said_figures(spoken).items()} == counts
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_casualties(said: list[str], counts: dict[str, int]) -> None:
 )
 def test_casualties_in_an_answer(question: str, answer: str, counts: dict[str, int]) -> None:
     spoken = turns(transcript([(Speaker.OFFICER, question), (Speaker.CALLER, answer)]))
-    assert {fate: found.count for fate, found in said_casualties(spoken).items()} == counts
+    assert {fate: found.count for fate, found in said_figures(spoken).items()} == counts
 
 
 def test_a_later_figure_corrects_an_earlier_one() -> None:

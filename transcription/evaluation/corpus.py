@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from duty.domain.transcripts import Segment, Speaker, Transcript, Word
 from transcription.errors import TranscriptionError
-from transcription.fields.casualties import FATES
+from transcription.fields.figures import FATES
 
 Part = Literal["dev", "test"]
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from duty.domain.drafts import Draft, FieldName
 from transcription.draft import CallFacts, draft
 from transcription.evaluation.corpus import GoldCall
-from transcription.fields.casualties import FATES
+from transcription.fields.figures import FATES
 from transcription.lexicon import Lexicon
 
 FIELDS = ("time", "place", "casualties", "phone", "unit")

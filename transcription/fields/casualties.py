@@ -1,312 +1,327 @@
-"""Who was hurt: numbers of people with what befell them, the plain denials that matter as much, and corrections.
+"""Who was hurt: every number of people and every denial that a call gives, each as an option for each fate spoken of.
 
-The last word counts: later figures correct earlier ones, within a sentence (四个人，不对，是三个人) and over the call.
+Which of them is the last word on a fate, ``ranking`` says: figures are corrected in mid-sentence, grow over the call,
+are repeated by the officer and confirmed, and many count something else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from duty.domain.transcripts import Speaker
+from transcription.fields.figures import DEAD, EVACUATED, FATES, ILL, INJURED, MISSING, TRAPPED, Figure
 from transcription.fields.reading import Turn
 from transcription.normalise import number
 
-DEAD, INJURED, MISSING, TRAPPED, ILL, EVACUATED = "死亡", "受伤", "失踪", "被困", "患病", "转移"
-FATES = {DEAD: "dead", INJURED: "injured", MISSING: "missing", TRAPPED: "trapped", ILL: "ill", EVACUATED: "evacuated"}
-"""What can befall people, as the entry writes it and in English."""
-
 _SAID = {
     DEAD: (
-        "没(?:跑|逃)出来，?死了|[烧烫砸摔撞刺砍压炸淹电毒]死|死[亡王]|死了|遇难|身亡|丧生|不治|没命|去世|没(?:抢)?救过来|"
-        "抢救无效"
+        "[烧烫砸摔撞刺砍压炸淹电毒闷]死|死[亡王]|死(?:了|者|的|人|一|两|三)|没死|遇难|身亡|丧生|不治|没命|去世|过世|牺牲|罹难|身故|"
+        "没(?:有)?(?:抢)?救(?:过来|活)|抢救无效|不中了|不行了|没气|断气|没(?:有)?呼吸|(?:没有?|无)生命体征|人没了|没了|伤亡|伤王"
     ),
     INJURED: (
-        "受了?(?:重|轻|皮外)?伤|[重轻]伤|(?:烧|烫|砸|摔|撞|刺|砍|捅|压|炸|灼|擦|划|刮|扭|咬|冻|挤|踩|割|打)伤|皮外伤|"
-        "擦破|划破|磕破|骨折|挂彩|伤亡"
+        "受了?(?:重|轻|皮外)?伤|[重轻]伤|[烧烫砸摔撞刺砍捅压炸灼擦划刮扭咬冻挤踩割打蜇扎崴磕碰崩夹轧]伤|皮外伤|伤(?:了|者|的|情|员|着|到|人)|"
+        "[擦划磕蹭碰摔]破|骨折|[腿脚胳膊臂骨][^，。]{0,2}(?:断|折)|挂彩|伤亡|伤王|脱臼|[烫砸磕摔咬蜇碰烧燎扎崴扭夹]着?[了着住到]|见血|流血|昏迷|"
+        "缝针|头破|挨了|卷(?:进|到)|没事|伤"
     ),
-    MISSING: "失踪|失联|联系不上|走失|下落不明|走丢|不见了|没上来|没找(?:着|到)|找不(?:着|到)",
-    TRAPPED: "被困|被埋|困在|压在|没(?:有)?(?:跑|逃)出来",
-    ILL: "中毒|呕吐|恶心|头晕|腹泻|拉肚子|发烧|发热|感染|确诊|得病|生病|患病|染病|不舒服",
-    EVACUATED: "疏散|转[移疑]|撤离|避险|安置|撤出|撤到",
+    MISSING: (
+        "失踪|失联|联系不上|走失|下落不明|走丢|不见|没上来|没(?:有)?(?:找|捞|打捞)(?:着|到|上)|找不(?:着|到|见)|没影|没见着|失去联系|"
+        "未(?:找到|打捞)|没(?:有)?回来|在搜|搜救|打捞"
+    ),
+    TRAPPED: "被?困(?:在|住|人)?|被埋|[压卡埋](?:在|着|住|了)|没(?:有)?(?:跑|逃)?出来|都?出来了|救出|拽出|扒出|剪出",
+    ILL: (
+        "中毒|呕吐|恶心|头[晕疼]|腹泻|腹痛|拉肚子|肚子疼|拉稀|跑茅子|发[烧热]|感染|确诊|发病|病例|得病|生病|患病|染病|患者|病人|病号|不舒服|"
+        "晕倒|中暑|手足口|过敏|症状|不得劲|不适|阳性|吐|疫情|咳嗽|流感|水痘|诺如"
+    ),
+    EVACUATED: "疏散|转[移疑]|撤|避险|安置|搬(?:离|出|走)|清(?:了|出)|转到|下来",
 }
-_FATE = "|".join(f"(?P<{FATES[fate]}>{words})" for fate, words in _SAID.items())
-_N = r"[零〇一二两三四五六七八九十百千万0-9]{1,6}"
-_PEOPLE = rf"(?:(?P<n>{_N})(?:多|来|余|几)?(?:名|个|位|人|口)|(?P<pair>[俩仨]))(?:人)?"
-_WHO = (
-    r"(?:人员|群众|村民|居民|住户|工人|农民工|学生|儿童|小孩|孩子|老人|老太太|老头|员工|司机|乘客|旅客|游客|客人|消防员|警察|民警|师生|业主|观众|"
-    r"人|[^，。；零一二两三四五六七八九十百千0-9]{0,4}[的工员者民客生师孩娃])?"
+_WORDS = {fate: re.compile(words) for fate, words in _SAID.items()}
+_N = r"[零〇一二两三四五六七八九十百千万0-9]{1,7}"
+_THINGS = (
+    "月|小时|钟头|村(?!民)|小区|社区|单位|院|部门|要求|方面|问题|点|半|星期|礼拜|电话|罐|桶|班|年级|学校|坑|洞|井|摊|棚|窗|乡|镇|街|区|县|市|厂|"
+    "车|轮|口(?!人)|门|大字|号|账|件|街道|项目|字|工地|标段|楼|层|单元|房|屋|店|摊位|大棚|视频|帖子|群(?!众)|平台|网友|小组|方案|路口|站|桥|"
+    "泵|闸|阀|点位|消火栓|灭火器|医院|中队|队(?!员)|组|省|国家|公里|多小时|来月|半小时|分钟|多月"
 )
-_BETWEEN = (
-    r"(?:，(?=都|全部|已经)|被|已经|已|都|全部|均|也|还|正在|正|不幸|当场|出现|吸入浓烟|吃饭以后|受|轻微|轻度|不同程度|分别|先后|均有|有|因[^，。；]{1,6}|"
-    r"被[^，。；]{1,5}|安全)*"
+_COUNT = re.compile(
+    rf"(?:(?P<n>{_N})(?:多|来|余|几)?(?P<by>名|个|位|人|口人|口子|口|例)(?!{_THINGS})|"
+    rf"(?P<pair>[俩仨])(?!{_THINGS}))人?"
 )
-_BEFORE = re.compile(rf"{_PEOPLE}{_WHO}{_BETWEEN}(?:{_FATE})")
-_HEAD = r"(?:人数)?(?:了|的|有|约|大约|大概|差不多|周边|周围|附近|滩区|在场)*" + _WHO
-_AFTER = re.compile(
-    rf"(?:{_FATE}|(?P<d>死)|(?P<i>伤))(?:者|病例)?{_HEAD}(?:从[^，。]{{1,6}}(?:上升|增加|变成?)[到为]?|[，]|{_N}户)?(?:了|大概|大约|约)?{_PEOPLE}"
-)
-_NO = r"(?:没有?|木有|无|未|暂无|并无|尚未|未见)"
-_DENIED = re.compile(
-    rf"(?P<rest>其他|其余)?(?<!有){_NO}(?:造成|发生|发现|出现|接到|再|什么|任何|其他(?P<others>))*"
-    rf"(?:人员|群众|人|员工)?(?:的)?(?P<what>{_FATE.replace('?P<', '?P<no_')}|伤着|伤到|死人|"
-    r"死(?!鱼|猪|鸡|鸭|羊|牛)|伤)"
-)
-_FINE = re.compile(r"人(?:都)?(?:没事|平安|安全)")
-_SOLVED = re.compile(
-    rf"(?P<what>被困|失踪|走失)的?(?:{_N}(?:名|个|位|人)人?)(?:已经|已)?(?:全部|都|均|也)*(?:安全)?(?:救出|获救|脱险|找到|找着)"
-)
-_WRONG = r"(?:哦|噢|啊|呃|嗯|，|。)*(?:不对|不是|说错了?|错了|更正)"
-_CORRECTED = re.compile(rf"{_WRONG}[^。；]{{0,16}}?{_PEOPLE}(?:[，]?(?P<again>{_N})(?:名|个|位|人)人?)?")
-_ASKED = re.compile(
-    r"(?:有没有|有无|是否有|有|没有).{0,6}?(?P<what>伤亡|受伤|死亡|伤着|被困|失踪|失联|发烧|发热|中毒|摔伤)(?:的)?(?:人)?(?:吗|没|不|？|$)"
-)
-_HOW_MANY = re.compile(
-    rf"(?:(?P<first>{_FATE})了?(?:几|多少)|(?:几|多少)(?:个|名)?人?(?:{_FATE.replace('?P<', '?P<after_')}))"
-)
-
-
-def _plain(pattern: str) -> str:
-    """``pattern`` without its group names, to stand more than once."""
-    return re.sub(r"\?P<\w+>", "?:", pattern)
-
-
-_PLAIN_NO = re.compile(rf"^(?:目前|暂时|现在)?{_NO}(?:有)?(?:[，。没]|$)")
-_OF_THEM = re.compile(r"(?:其中|里面|当中|包括)[^，。；]{0,3}$")
-_SHORT = {"死": DEAD, "死人": DEAD, "伤": INJURED, "伤着": INJURED, "伤到": INJURED}
-
-
-_FATES_PLAIN = "|".join(_SAID.values())
-_ITEM = rf"(?P<what>{_FATES_PLAIN}|死|伤)了?{_PEOPLE}"
-_LISTED = re.compile(rf"(?<![人个名位]){_plain(_ITEM)}(?:[，、和]?{_plain(_ITEM)})+")
-"""死亡一人受伤三人, where 一人受伤 is no item of its own."""
-_LISTED_ITEM = re.compile(_ITEM)
+_BARE = re.compile(rf"(?<![零〇一二两三四五六七八九十百千万0-9点])(?P<n>{_N})(?=了?(?:，|。|$))")
 _ONE = re.compile(
-    rf"(?:有一?个|一[个名位]|[那这]个)(?!月|小时|多)[^，。；零一二两三四五六七八九十0-9]{{0,8}}，?[^，。；零一二两三四五六七八九十0-9]{{0,3}}(?:{_FATE})"
+    r"(?:有一?个|一[个名位]|[那这]个|还有个|(?<=[，。])个)(?!月|小时|多|钟头|半)|我[爹妈爸娘爷奶]|老人|孩子|司机"
 )
-"""有个学生联系不上了: one, where no number is given otherwise."""
-_MOVED = re.compile(
-    rf"(?:疏散|转移|撤离|安置)了?[^，。；零一二两三四五六七八九十0-9]{{0,8}}，?(?:一共|总共|共|共计|累计|合计|大概|大约|约)?{_PEOPLE}"
+_NO = r"(?:没有?|木有|无|未|暂无|并无|尚未|未见|不涉及|没啥|没有啥)"
+_DENIAL = re.compile(
+    rf"(?P<no>{_NO})(?P<others>其他|别的|再)?[^，。；？没]{{0,7}}?(?P<what>{'|'.join(_SAID.values())}|死|伤)|"
+    r"(?P<fine>人(?:员)?(?:都|均|全)?(?:没事|平安|安全|没啥事)|没出(?:啥|什么)?事|(?:均|"
+    r"都)?无(?:大)?碍)|(?P<plain>^(?:目前|暂时|现在|，)*没(?:有)?(?=，|。|没|$))|"
+    r"(?P<out>(?:都|全部?|也|人)(?:救|剪|拽|扒|拉|抬|搜|跑|撤|下)?出?来了|(?:救|剪|拽|扒|拉|抬|"
+    r"背)出来了?|全部?救出|获救|脱险|找[到着]了)"
 )
-_TOTAL = re.compile(rf"(?:一共|总共|共计|累计|合计|现在|加起来|共)(?:是|有|了|已经)?{_PEOPLE}")
-_BARE = re.compile(rf"(?:(?<=[，。])|^)(?:对|嗯|是|大概|现在|一共|就|，)*{_PEOPLE}(?:吧|了|嘛|，|。|$)")
-_YES = re.compile(r"^(?:嗯|对|是|没错|中|，|的)+(?=，|。|$)|^(?:对|嗯)")
-_FATE_WORD = re.compile(rf"{_FATE}|(?P<d>死)(?!鱼|猪|鸡)|(?P<i>伤)")
+_QUESTION = re.compile(r"几个?|多少|吗|有没有|有无|没有$|没$|不$|是否|怎么样|如何|怎样|[死伤][没不]")
+_YES = re.compile(r"^(?:嗯|对|是|没错|中|哎|，|的|嘞|呃|啊|好|行|就是)+(?=，|。|$|[^不])")
+_NAY = re.compile(r"^(?:不|没(?!错)|错|反了|等|哪|哦不|噢不|不止|[零〇一二两三四五六七八九十百]+(?!个对))")
+_CUES = {
+    "total": (
+        r"(?:一共|总共|共计|共|累计|合计|加起来|加上|总数|统计|就是|那?算|准数|确定|一总|最后|后来|现在|"
+        r"目前|已经|已|达到?|上升到|增加到|变成)[^，。]{0,6}$"
+    ),
+    "part": r"(?:其中|里头|里面|当中|包括|包含|有的|还剩|剩下)[^，。；]{0,4}$",
+    "more": r"(?:又|再|还有|另外|另|新增|也|加)[^，。；]{0,5}$",
+    "was": r"(?:先是?|先说|开始|当时|原来|昨天|原先|以为|之前|本来|起初|头先|首报|报的)[^，。；]{0,6}$",
+    "anew": r"(?:不对|不是|说错|错了|更正|应该是|不止|哦不|噢|准确|，不|，是|呃)[^。；]{0,8}$",
+    "among": (
+        r"(?:车上|一车|船上|屋里|店里|家里|参与|聚了?集?|来了|聚|队伍|现场|出动|投入|派了?|组织|共有|住着|"
+        r"全家|一家)[^，。；]{0,6}$"
+    ),
+    "heavy": r"(?:重|轻)(?:伤|症)?(?:的|了)?[^，。；]{0,2}$",
+    "rescued": r"(?:救|捞|扒|抬|拽|剪|搜)(?:出|上|住)?(?:来)?(?:了)?[^，。；]{0,4}$",
+    "left": r"(?:还有|剩下?|另外|还)[^，。；]{0,3}$",
+}
+_CUES_ALL = {name: re.compile(pattern) for name, pattern in _CUES.items()}
+_LATER = {
+    "taken back": r"^.{0,4}[，。]?(?:呃|啊|哦|，|不)*(?:不对|不是|说错了?|错了|更正)",
+    "people": (
+        r"^(?:人员|群众|村民|居民|住户|工人|农民工|学生|儿童|小孩|孩子|老人|老太太|老头|员工|司机|乘客|"
+        r"旅客|游客|客人|消防员|师生|业主|大人|女的|男的|妇女|小伙|女工|操作工|病人|病号)"
+    ),
+    "hospital": r"^[^，。]{0,8}(?:医院|送医|急救|治疗|抢救|拉走)",
+    "heavy": r"^[^，。]{0,4}(?:重|轻)",
+    "fine": r"^[^，。]{0,10}(?:没事|无碍|没伤|救上来|上来了|找到|出来|回家|好了)",
+    "gather": r"^[^，。]{0,8}(?:聚|围|堵|上访|拉|业主|要|讨|来)",
+    "crew": r"^[^，。]{0,6}(?:队员|民警|警察|消防|医生|干部|出动|赶|到场|值班|参加|人手|巡|力量)",
+}
+_LATER_ALL = {name: re.compile(pattern) for name, pattern in _LATER.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidCasualties:
-    """``count`` people with ``fate`` (a key of ``FATES``), said at ``start:end`` of ``turn``."""
+class Count:
+    """``count`` people, said or denied at ``start:end`` of turn ``index``, as an option for one fate."""
 
-    turn: Turn
+    index: int
     start: int
     end: int
-    fate: str
     count: int
+    features: frozenset[str]
 
 
-def said_casualties(turns: Sequence[Turn]) -> dict[str, SaidCasualties]:
-    """The last word on each fate that the caller gives in ``turns``, denials with count 0."""
-    latest: dict[str, SaidCasualties] = {}
-    asked, topic = "", ""
-    for turn in turns:
-        if turn.speaker is Speaker.OFFICER:
-            asked, topic = turn.text, _topic(turn.text) or topic
-            continue
-        for said in _single(turn):
-            latest.setdefault(said.fate, said)
-        heard = (*_confirmed(asked, turn), *_counts(asked, topic, turn), *_answers(asked, turn), *_told(turn))
-        for said in sorted(heard, key=lambda said: said.end):
-            if not _weaker(said, latest.get(said.fate)):
-                latest[said.fate] = said
-        latest |= _corrections(turn, latest)
-        asked, topic = "", _topic(turn.text) or topic
-    return latest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mention:
+    """A number of people, a denial or a single person, before it is known of what fate."""
+
+    index: int
+    start: int
+    end: int
+    count: int
+    form: str
 
 
-def _topic(text: str) -> str:
-    """The fate spoken of last in ``text``; empty where none is."""
-    said = list(_FATE_WORD.finditer(text))
-    return _fate(said[-1]) if said else ""
+def fates_spoken_of(turns: Sequence[Turn]) -> list[str]:
+    """The fates that words of either speaker name."""
+    return [fate for fate, words in _WORDS.items() if any(words.search(turn.text) for turn in turns)]
 
 
-def _fate(match: re.Match[str]) -> str:
-    groups = match.groupdict()
-    fate = next((fate for fate, name in FATES.items() if groups.get(name)), "")
-    return fate or (DEAD if groups.get("d") else INJURED)
-
-
-def _single(turn: Turn) -> Iterable[SaidCasualties]:
-    """有个学生联系不上了, unless taken back or denied."""
-    for match in _ONE.finditer(turn.text):
-        text = match.group()
-        if _fate(match) in (EVACUATED, TRAPPED) or re.search(
-            r"没(?:有)?(?:人|受|[^找上跑逃抢救联]{0,2}伤)|说|是不是", text
-        ):
-            continue
-        yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=_fate(match), count=1)
-
-
-def _confirmed(asked: str, turn: Turn) -> Iterable[SaidCasualties]:
-    """对 after the officer's 死亡一人，受伤三人: the officer's figures, at the word that confirms them."""
-    yes = _YES.match(turn.text)
-    if yes is None:
-        return
-    for fate, count in _figures(asked).items():
-        yield SaidCasualties(turn=turn, start=yes.start(), end=yes.end(), fate=fate, count=count)
-
-
-def _figures(text: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    listed = _LISTED.search(text)
-    matches = list(_LISTED_ITEM.finditer(listed.group())) if listed else []
-    if matches:
-        return {_fate_of(match["what"]): count for match in matches if (count := _people(match)) is not None}
-    for pattern in (_BEFORE, _AFTER):
-        for match in pattern.finditer(text):
-            found |= {fate: count for fate, count in _counted(match) if count is not None and fate not in found}
-    return found
-
-
-def _counts(asked: str, topic: str, turn: Turn) -> Iterable[SaidCasualties]:
-    """一共三十一个 after 发烧, and 三个吧 after the officer's 两个人受伤: people of the fate spoken of."""
-    for match in _TOTAL.finditer(turn.text):
-        fate = _topic(turn.text[: match.start()]) or topic
-        count = _people(match)
-        if fate in (ILL, INJURED) and count is not None and _belongs(turn.text, match.end()):
-            yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=fate, count=count)
-    about = _topic(asked)
-    if about in (ILL, INJURED, DEAD) and (_HOW_MANY_HURT.search(asked) or _figures(asked)):
-        for match in _BARE.finditer(turn.text):
-            if (count := _people(match)) is not None:
-                yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=about, count=count)
-
-
-_HOW_MANY_HURT = re.compile(r"[伤死病毒烧吐]亡?了?(?:几|多少)|(?:几|多少)(?:个|名)?人?[^，。]{0,3}[伤死病毒烧吐]")
-
-
-def _belongs(text: str, at: int) -> bool:
-    """Whether nothing counted by 户 or 村 follows, and no other fate."""
-    return re.match(r"(?:人)?(?:，|。|$|吧|了|学生|病人|患者)", text[at:]) is not None
-
-
-def _weaker(said: SaidCasualties, before: SaidCasualties | None) -> bool:
-    """没有其他人员受伤 does not undo 两人受伤."""
-    text = said.turn.text[max(0, said.start - 4) : said.end]
-    return before is not None and before.count > 0 and said.count == 0 and ("其他" in text or "其余" in text)
-
-
-def _told(turn: Turn) -> Iterable[SaidCasualties]:
-    taken: list[tuple[int, int]] = []
-    for listed in _LISTED.finditer(turn.text):
-        taken.append(listed.span())
-        for match in _LISTED_ITEM.finditer(turn.text, *listed.span()):
-            if (count := _people(match)) is not None:
-                fate = _fate_of(match["what"])
-                yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=fate, count=count)
-    for pattern, read in _READERS:
-        for match in pattern.finditer(turn.text):
-            if any(match.start() < end and match.end() > start for start, end in taken):
-                continue
-            found = [(fate, count) for fate, count in read(match) if count is not None]
-            if not found:
-                continue
-            taken.append(match.span())
-            if _OF_THEM.search(turn.text[: match.start()]):
-                continue
-            for fate, count in found:
-                yield SaidCasualties(turn=turn, start=match.start(), end=match.end(), fate=fate, count=count)
-
-
-def _counted(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
-    fate = _fate(match)
-    if fate == INJURED and match["injured"] == "伤亡":
-        return
-    yield fate, _people(match)
-
-
-def _people(match: re.Match[str]) -> int | None:
-    pair = match["pair"]
-    return {"俩": 2, "仨": 3}[pair] if pair else number(match["n"])
-
-
-def _denied(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
-    what, rest = match["what"], match["rest"] or match["others"] is not None
-    if what == "伤亡":
-        return [(INJURED, 0)] if rest else [(DEAD, 0), (INJURED, 0)]
-    return [(_fate_of(what), 0)]
-
-
-def _fate_of(what: str) -> str:
-    return _SHORT.get(what) or next((fate for fate, words in _SAID.items() if re.fullmatch(words, what)), INJURED)
-
-
-def _fine(_match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
-    return [(INJURED, 0)]
-
-
-def _solved(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
-    return [(TRAPPED if match["what"] == "被困" else MISSING, 0)]
-
-
-def _moved(match: re.Match[str]) -> Iterable[tuple[str, int | None]]:
-    return [(EVACUATED, _people(match))]
-
-
-_READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Iterable[tuple[str, int | None]]]], ...] = (
-    (_SOLVED, _solved),
-    (_DENIED, _denied),
-    (_BEFORE, _counted),
-    (_AFTER, _counted),
-    (_MOVED, _moved),
-    (_FINE, _fine),
-)
-"""Tried in this order; what one has read no other reads again."""
-
-
-def _answers(asked: str, turn: Turn) -> Iterable[SaidCasualties]:
-    """没有 after 有没有人员伤亡, and 九十个人 after 转移多少人."""
-    question = _ASKED.search(asked)
-    denial = _PLAIN_NO.match(turn.text)
-    if question is not None and denial is not None:
-        fates = (DEAD, INJURED) if question["what"] == "伤亡" else (_fate_of(question["what"]),)
-        for fate in fates:
-            yield SaidCasualties(turn=turn, start=denial.start(), end=denial.end(), fate=fate, count=0)
-    amount = _HOW_MANY.search(asked)
-    told = re.search(_PEOPLE, turn.text)
-    if amount is not None and told is not None and (count := _people(told)) is not None:
-        groups = amount.groupdict()
-        fate = next((f for f, name in FATES.items() if groups.get(name) or groups.get(f"after_{name}")), INJURED)
-        yield SaidCasualties(turn=turn, start=told.start(), end=told.end(), fate=fate, count=count)
-
-
-def _corrections(turn: Turn, latest: dict[str, SaidCasualties]) -> dict[str, SaidCasualties]:
-    """A number taken back within the turn: the fate that was said nearest before it, or that had this number."""
-    changed: dict[str, SaidCasualties] = {}
-    for match in _CORRECTED.finditer(turn.text):
-        count = number(match["again"]) if match["again"] else _people(match)
-        before = [said for said in latest.values() if said.turn is turn and said.end <= match.start() + 1]
-        nearest = max(before, key=lambda said: said.end, default=None)
-        if nearest is None or match.start() - nearest.end > _NEAR:
-            nearest = _numbered(turn.text[: match.start()], latest)
-        if nearest is None or count is None:
-            continue
-        if any(
-            said.turn is turn and match.start() <= said.start and said.fate == nearest.fate for said in latest.values()
-        ):
-            continue
-        changed[nearest.fate] = SaidCasualties(
-            turn=turn, start=match.start(), end=match.end(), fate=nearest.fate, count=count
+def count_options(turns: Sequence[Turn], fate: str, event: str, figures: Mapping[str, Figure]) -> list[Count]:
+    """All that may be the number of people with ``fate`` in ``turns``; ``event`` is the kind of the call, ``figures``
+    what the rules alone would say."""
+    mentions = [each for i, turn in enumerate(turns) for each in _mentions(turns, i, turn, fate)]
+    rule = figures.get(fate)
+    options = []
+    for place, each in enumerate(mentions):
+        features = set(_features(turns, each, fate))
+        features |= set(_order(mentions, place, turns, fate))
+        features |= {f"{each.form}:{fate}", f"call:{event}"}
+        if rule is not None and rule.count == each.count:
+            features |= {"rule says so"}
+            if rule.turn is turns[each.index]:
+                features |= {"rule says so here"}
+        elif rule is not None:
+            features.add("rule says another")
+        options.append(
+            Count(index=each.index, start=each.start, end=each.end, count=each.count, features=frozenset(features))
         )
-    return changed
+    return options
 
 
-_NEAR = 3
-_LAST_NUMBER = re.compile(rf"({_N})(?:名|个|位|人)人?[，。]?$")
+def nothing_of(turns: Sequence[Turn], fate: str, event: str) -> frozenset[str]:
+    """What speaks for the call's not saying how many people had ``fate``."""
+    callers = sum(1 for turn in turns if turn.speaker is Speaker.CALLER and _WORDS[fate].search(turn.text))
+    officers = sum(1 for turn in turns if turn.speaker is Speaker.OFFICER and _WORDS[fate].search(turn.text))
+    return frozenset(
+        {"none", f"none:{fate}", f"none:{event}", f"none:said:{min(callers, 3)}", f"none:asked:{min(officers, 2)}"}
+    )
 
 
-def _numbered(text: str, latest: dict[str, SaidCasualties]) -> SaidCasualties | None:
-    said = _LAST_NUMBER.search(text)
-    count = number(said[1]) if said else None
-    return next((each for each in latest.values() if count is not None and each.count == count), None)
+def _mentions(turns: Sequence[Turn], index: int, turn: Turn, fate: str) -> Iterator[_Mention]:
+    taken: list[tuple[int, int]] = []
+    for match in _COUNT.finditer(turn.text):
+        count = {"俩": 2, "仨": 3}[match["pair"]] if match["pair"] else number(match["n"])
+        if count is not None:
+            taken.append(match.span())
+            yield _Mention(index=index, start=match.start(), end=match.end(), count=count, form="number")
+    for match in _BARE.finditer(turn.text):
+        count = number(match["n"])
+        spelt = len(match["n"]) > 2 and not re.search(r"[十百千万]", match["n"])
+        if count is not None and 0 < count < _MANY and not spelt and not any(a <= match.start() < b for a, b in taken):
+            yield _Mention(index=index, start=match.start(), end=match.end(), count=count, form="bare")
+    for match in _DENIAL.finditer(turn.text):
+        if (form := _denies(match, fate, turns, index)) is not None:
+            yield _Mention(index=index, start=match.start(), end=match.end(), count=0, form=form)
+    for match in _ONE.finditer(turn.text):
+        clause = turn.text[match.end() : match.end() + 16].split("。")[0]
+        if _WORDS[fate].search(clause):
+            yield _Mention(index=index, start=match.start(), end=match.end(), count=1, form="one")
+
+
+_MANY = 2000
+
+
+def _denies(match: re.Match[str], fate: str, turns: Sequence[Turn], index: int) -> str | None:
+    """How a denial speaks of ``fate``; None where it does not."""
+    if match["no"]:
+        what = match["what"]
+        mortal = what in ("伤亡", "伤王") and fate in (DEAD, INJURED)
+        named = mortal or (what == "死" and fate == DEAD) or (what == "伤" and fate == INJURED)
+        if not named and not _WORDS[fate].fullmatch(what):
+            return None
+        return "denied others" if match["others"] else "denied"
+    if match["fine"]:
+        return "fine" if fate in (INJURED, DEAD) else None
+    if match["out"]:
+        return "out" if fate in (TRAPPED, MISSING) else None
+    asked = turns[index - 1].text if index and turns[index].speaker is Speaker.CALLER else ""
+    if not _WORDS[fate].search(asked):
+        return None
+    return "answered no" if _QUESTION.search(asked) else "said no"
+
+
+def _features(turns: Sequence[Turn], each: _Mention, fate: str) -> Iterator[str]:
+    turn = turns[each.index]
+    form = each.form
+    yield form
+    officer = turn.speaker is Speaker.OFFICER
+    yield "officer" if officer else "caller"
+    if officer:
+        yield from _answered(turns, each)
+    ahead = turn.text[max(0, each.start - 16) : each.start]
+    behind = turn.text[each.end : each.end + 16]
+    for name, pattern in _CUES_ALL.items():
+        if pattern.search(ahead):
+            yield f"ahead:{name}"
+    for name, pattern in _LATER_ALL.items():
+        if pattern.search(behind):
+            yield f"then:{name}"
+    if form in ("number", "bare", "one"):
+        link = _link(turns, each, fate)
+        yield f"link:{link}"
+        yield f"link:{link}:{fate}"
+        yield f"{form}:{link}"
+        if officer:
+            yield f"officer:{link}"
+            yield from (f"officer:{link.split(':')[0]}:{answer}" for answer in _answered(turns, each))
+        topic = _topic(turns, each)
+        yield "topic:" + ("same" if topic == fate else "none" if not topic else "other")
+        yield f"{form}:topic:" + ("same" if topic == fate else "none" if not topic else "other")
+        asked = turns[each.index - 1].text if each.index and not officer else ""
+        if _HOW_MANY.search(asked) and _WORDS[fate].search(asked):
+            yield "answer:how many" + (":first" if not _COUNT.search(turn.text[: each.start]) else "")
+        elif _HOW_MANY.search(asked):
+            yield "answer:how many of something"
+        size = "1" if each.count == 1 else "few" if each.count < 10 else "some" if each.count < 50 else "many"
+        yield f"size:{size}:{fate}"
+
+
+_HOW_MANY = re.compile(r"几(?:个|名|口|例|位|人)|多少(?!钱|户|度)|多少人|几个人")
+
+
+def _topic(turns: Sequence[Turn], each: _Mention) -> str:
+    """The fate whose word was the last before the mention, in its turn or the one before; empty for none."""
+    for text in (turns[each.index].text[: each.start], turns[each.index - 1].text if each.index else ""):
+        said = [(match.end(), fate) for fate, words in _WORDS.items() for match in words.finditer(text)]
+        if said:
+            return max(said)[1]
+    return ""
+
+
+def _answered(turns: Sequence[Turn], each: _Mention) -> Iterator[str]:
+    """What the caller says to the officer's figure."""
+    turn = turns[each.index]
+    if _QUESTION.search(turn.text[each.end : each.end + 8]):
+        yield "officer asks"
+    reply = turns[each.index + 1].text if each.index + 1 < len(turns) else ""
+    if _YES.match(reply):
+        yield "confirmed"
+    elif _NAY.match(reply):
+        yield "refused"
+    else:
+        yield "let stand"
+
+
+def _link(turns: Sequence[Turn], each: _Mention, fate: str) -> str:
+    """How a word of ``fate`` stands to the mention, and whether another fate stands nearer."""
+    turn = turns[each.index]
+    here = _nearest(turn, each, fate)
+    others = [near for other in FATES if other != fate and (near := _nearest(turn, each, other)) is not None]
+    if here is None:
+        asked = turns[each.index - 1].text if each.index else ""
+        if turn.speaker is Speaker.CALLER and _WORDS[fate].search(asked):
+            return "asked" + (" other here" if others else "")
+        return "other here" if others else "nowhere"
+    rival = min((near[0] for near in others), default=99)
+    nearer = "" if here[0] < rival else " tied" if here[0] == rival else " rival"
+    return here[1] + nearer
+
+
+def _nearest(turn: Turn, each: _Mention, fate: str) -> tuple[int, str] | None:
+    """Characters to the nearest word of ``fate`` in the turn, commas counted more, and where it stands."""
+    best: tuple[int, str] | None = None
+    for match in _WORDS[fate].finditer(turn.text):
+        if match.end() <= each.start:
+            between, side = turn.text[match.end() : each.start], "before"
+        elif match.start() >= each.end:
+            between, side = turn.text[each.end : match.start()], "after"
+        else:
+            between, side = "", "on"
+        stops = sum(between.count(stop) for stop in "，。；？")
+        numbers = len(_COUNT.findall(between))
+        cost = len(between) + 6 * stops + 8 * numbers
+        name = f"{side}:{'clause' if not stops else 'next' if stops == 1 else 'far'}" + (
+            ":past number" if numbers else ""
+        )
+        if not stops and not numbers and len(between) <= 2:
+            name = f"{side}:touching"
+        if best is None or cost < best[0]:
+            best = cost, name
+    return best
+
+
+def _order(mentions: Sequence[_Mention], place: int, turns: Sequence[Turn], fate: str) -> Iterator[str]:
+    each = mentions[place]
+    later = mentions[place + 1 :]
+    near = ("before:touching", "after:touching", "before:clause", "after:clause", "on:touching")
+    linked = [m for m in later if m.form == "number" and _link(turns, m, fate) in near]
+    yield f"linked later:{min(len(linked), 2)}"
+    if not linked and each.form in ("number", "one", "bare"):
+        link = _link(turns, each, fate)
+        yield f"last:{link}"
+        if link in near:
+            yield "last near"
+    if any(m.count != each.count and m.index == each.index for m in linked):
+        yield "another in turn"
+    if any(m.form.startswith(("denied", "answered", "out")) for m in later):
+        yield "denied later"
+    if sum(m.count == each.count and m.form == "number" for m in mentions) > 1 and each.count:
+        yield "again"
+    if any(m.count == each.count and turns[m.index].speaker is not turns[each.index].speaker for m in mentions):
+        yield "by both"
+    if each.count == 0 and any(
+        m.count
+        and m.form == "number"
+        and "rival" not in (link := _link(turns, m, fate))
+        and link.startswith(("before", "after"))
+        for m in mentions
+    ):
+        yield "numbers too"
+    if each.count and each.index == mentions[-1].index:
+        yield "last turn of them"

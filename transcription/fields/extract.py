@@ -10,16 +10,9 @@ from datetime import datetime
 from duty.domain.drafts import DraftField, FieldName, Source
 from duty.domain.entries import Category
 from duty.domain.transcripts import Speaker, Transcript
-from transcription.fields.casualties import (
-    DEAD,
-    EVACUATED,
-    ILL,
-    INJURED,
-    MISSING,
-    TRAPPED,
-    said_casualties,
-)
+from transcription.fields.casualties import Count, count_options, fates_spoken_of, nothing_of
 from transcription.fields.events import SaidEvent, said_events
+from transcription.fields.figures import DEAD, EVACUATED, ILL, INJURED, MISSING, TRAPPED, said_figures
 from transcription.fields.kinds import call_kind, report_class
 from transcription.fields.options import Option, place_options, time_options, unit_options
 from transcription.fields.people import introduction
@@ -56,10 +49,11 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
         if turn.speaker is Speaker.CALLER:
             fields += _phones(turn)
     fields += _people(callers, lexicon)
-    fields += _casualties(spoken)
     fields += _matching(callers, FieldName.MEASURES, _MEASURES, 0.7)
     fields += _matching(callers, FieldName.REQUEST, _REQUEST, 0.6)
     what = list(_what_it_is(spoken, lexicon))
+    kind_shown = next((field.normalised for field in what if field.name is FieldName.KIND), "event")
+    fields += _casualties(spoken, kind_shown, lexicon.weights.get("casualties", {}))
     if kind := next((field.normalised for field in what if field.name is FieldName.KIND), ""):
         nothing = _OF_EVENTS | (set() if kind in _ABOUT_PLACES else {FieldName.PLACE})
         fields = [field for field in fields if field.name not in nothing]
@@ -219,18 +213,39 @@ _OLD_NUMBER = re.compile(r"(?:原来|以前|旧|老)[^，。新]{0,5}$")
 _OUT_OF_USE = re.compile(r"，?(?:不用|停用|作废|停机|打不通|取消)")
 
 
-def _casualties(spoken: list[Turn]) -> Iterable[DraftField]:
-    """One field for the call: the last word on each fate counts, since later figures correct earlier ones."""
-    latest = said_casualties(spoken)
-    if latest:
-        said = list(latest.values())
+def ranked_counts(
+    spoken: Sequence[Turn], kind: str, weights: Weights
+) -> dict[str, tuple[list[Count], frozenset[str], list[float]]]:
+    """For each fate spoken of the numbers of people it may be, what speaks for none, and the chances of each."""
+    found, figures = {}, said_figures(spoken)
+    for fate in fates_spoken_of(spoken):
+        options, nothing = count_options(spoken, fate, kind, figures), nothing_of(spoken, fate, kind)
+        found[fate] = options, nothing, chances([option.features for option in options], nothing, weights)
+    return found
+
+
+def _casualties(spoken: Sequence[Turn], kind: str, weights: Weights) -> Iterable[DraftField]:
+    """One field for the call: the likeliest number for each fate that has one."""
+    said: list[tuple[str, Count, float]] = []
+    for fate, (options, _, chance) in ranked_counts(spoken, kind, weights).items():
+        together = {option.count: 0.0 for option in options}
+        for option, one in zip(options, chance, strict=True):
+            together[option.count] += one
+        if not options or max(together.values()) < 1 - sum(chance):
+            continue
+        count = max(together, key=lambda each: together[each])
+        _, where = max(((one, i) for i, one in enumerate(chance) if options[i].count == count))
+        said.append((fate, options[where], together[count]))
+    if said:
         yield DraftField(
             name=FieldName.CASUALTIES,
-            value="，".join(f"{each.count}人{each.fate}" if each.count else _NOBODY[each.fate] for each in said),
-            normalised=";".join(f"{each.fate}={each.count}" for each in said),
-            confidence=round(0.9 * min(each.turn.confidence(each.start, each.end) for each in said), 4),
+            value="，".join(f"{each.count}人{fate}" if each.count else _NOBODY[fate] for fate, each, _ in said),
+            normalised=";".join(f"{fate}={each.count}" for fate, each, _ in said),
+            confidence=round(
+                min(sure * spoken[each.index].confidence(each.start, each.end) for _, each, sure in said), 4
+            ),
             source=Source.TRANSCRIPT,
-            spans=tuple(span for each in said for span in each.turn.spans(each.start, each.end)),
+            spans=tuple(span for _, each, _ in said for span in spoken[each.index].spans(each.start, each.end)),
         )
 
 
