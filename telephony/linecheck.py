@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duty.domain.linechecks import CheckKind, DueCheck, Finding, Verdict
@@ -37,13 +38,15 @@ START_S = 10.0
 """What the probe's process may take to start and to end, beyond its own limits."""
 SPOT_LIMIT_S = 180.0
 """The longest a spot check can take once it has rung."""
+LOOKUP_S = 5.0
+"""How long the name of the probe's server is looked up."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRoute:
     """How the probe of one line reaches it: through ``server``, showing ``caller`` on our side, dialling ``dial``; with
-    ``server`` None it dials our own address, which proves the line but not the carrier."""
+    ``server`` None it dials our own address, which proves the line but not the carrier. The server may be a name."""
 
     server: Address | None
     caller: str
@@ -152,6 +155,8 @@ class CheckRunner:
         if route is None:
             return Finding(verdict=Verdict.NOT_RUN, reason="line_not_configured")
         manners: Sequence[Manner] = self._rules.manners if route.server is not None else (Manner.ANSWER,)
+        if route.server is not None:
+            route = replace(route, server=await _looked_up(route.server))
         runs: list[ProbeRun] = []
         for manner in manners:
             runs.append(await self._probe(due, route, manner))
@@ -223,6 +228,19 @@ async def run_probe(order: ProbeOrder) -> ProbeEvidence:
     except ValueError:
         _log.error("the probe said nothing of use: %s", complained.decode("utf-8", "replace")[-2000:])
         return ProbeEvidence(agent=order.agent, dialled=order.number, fault=f"probe_status_{process.returncode}")
+
+
+async def _looked_up(server: Address) -> Address:
+    """The server's address. A name that does not resolve in time is left as it is: nobody answers there, and the check
+    says so."""
+    host, port = server
+    try:
+        looking = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        found = await asyncio.wait_for(looking, LOOKUP_S)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        _log.error("the probe's server %s cannot be found: %s", host, error or "no answer")
+        return server
+    return str(found[0][4][0]), port
 
 
 def _local_host(remote: str, own: str) -> str:

@@ -24,10 +24,15 @@ _PROFILES = {
     GCM_256: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
 }
 _REFUSALS = (Error, ValueError)
+_SENDER_AT = 4
+"""Where an RTCP compound names its sender (RFC 3550 6.4)."""
 _WINDOW = 1024
 """Packets back in which a late one is told from a replay; twenty seconds of voice."""
 _SOURCES = 16
 """Sources whose state is kept: a peer that makes up ever new ones must not fill our memory."""
+_FARTHEST = 1 << 23
+"""Packets up to which a peer's counting is followed into a new key, two days of voice: who claims more has jumped, and
+must begin anew, lest the way there hold up the calls of others."""
 _STEP = 0x7000
 """Sequence numbers that may be jumped over without a doubt about the rollover counter (RFC 3711 appendix A)."""
 
@@ -65,7 +70,7 @@ class MediaCipher:
             self._others = [self._opener] if before is not None else []
             self._opener = _session(keys.suite, keys.receive, Policy.SSRC_ANY_INBOUND)
             self._sources.clear()
-            if self._ssrc is not None and self._index > 0xFFFF:
+            if self._ssrc is not None and 0xFFFF < self._index <= _FARTHEST:
                 self._others.append(_continued(keys.suite, keys.receive, self._ssrc, self._index))
 
     def seal(self, packet: bytes) -> bytes:
@@ -82,14 +87,17 @@ class MediaCipher:
             self.refused += 1
             raise UnauthenticError("shorter than the RTP header")
         if packet[1] in MUXED_RTCP:
-            return self._opened(packet, report=True)
+            return self.open_report(packet)
         opened = self._opened(packet, report=False)
         self._note(opened)
         return opened
 
     def open_report(self, packet: bytes) -> bytes:
         """The RTCP compound in ``packet``. Raises UnauthenticError."""
-        return self._opened(packet, report=True)
+        opened = self._opened(packet, report=True)
+        if len(opened) >= _SENDER_AT + 4:
+            self._remember(int.from_bytes(opened[_SENDER_AT : _SENDER_AT + 4], "big"))
+        return opened
 
     def _opened(self, packet: bytes, *, report: bool) -> bytes:
         opener = self._opener
@@ -115,14 +123,21 @@ class MediaCipher:
         _, _, sequence, _, ssrc = HEADER.unpack_from(packet)
         if ssrc != self._ssrc:
             self._ssrc, self._index = ssrc, sequence
-            if ssrc not in self._sources:
-                self._sources.append(ssrc)
-            if len(self._sources) > _SOURCES:
-                self._opener.remove_stream(self._sources.popleft())
+            self._remember(ssrc)
             return
         ahead = (sequence - self._index) & 0xFFFF
         if ahead < 0x8000:
             self._index += ahead
+
+    def _remember(self, ssrc: int) -> None:
+        """libsrtp keeps a state for each source whose packets open, reports included: only so many at a time."""
+        if ssrc in self._sources:
+            return
+        self._sources.append(ssrc)
+        if len(self._sources) > _SOURCES:
+            if self._sources[0] == self._ssrc:  # who speaks now goes last
+                self._sources.rotate(-1)
+            self._opener.remove_stream(self._sources.popleft())
 
 
 class SealedDatagrams:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 Reader = Callable[[bool], bool]
@@ -39,7 +39,7 @@ class MediaPoll:
         self._clock = clock
         self._epoll = select.epoll()
         self._readers: dict[int, Reader] = {}
-        self._later: deque[Callable[[], None]] = deque()
+        self._later: OrderedDict[Callable[[], None], None] = OrderedDict()
         self._last_turn = clock()
         self._catching_up = False
         self._pause: asyncio.TimerHandle | None = None
@@ -56,8 +56,9 @@ class MediaPoll:
         self._epoll.unregister(sock.fileno())
 
     def later(self, work: Callable[[], None]) -> None:
-        """Does ``work`` within this turn or the next, after the packets."""
-        self._later.append(work)
+        """Does ``work`` within this turn or the next, after the packets; once, however often it was asked for until
+        then, so that a flood which leaves no time for it does not pile it up."""
+        self._later[work] = None
 
     def close(self) -> None:
         """Lets go of the loop and the descriptor."""
@@ -84,13 +85,19 @@ class MediaPoll:
                 self._read(ready)
                 ready = self._epoll.poll(0)
                 while self._later and not ready:
-                    for _ in range(min(_BETWEEN, len(self._later))):
-                        self._later.popleft()()
+                    self._work()
                     ready = self._epoll.poll(0)
                 if not ready:
                     break
+            self._work()
         finally:
             self._pause = self._loop.call_later(_PAUSE_S, self._turn)
+
+    def _work(self) -> None:
+        """A little of what could wait; in every turn, whatever else there is to do."""
+        for _ in range(min(_BETWEEN, len(self._later))):
+            work, _nothing = self._later.popitem(last=False)
+            work()
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         late = self._catching_up or self._clock() - self._last_turn > _LATE_S

@@ -28,16 +28,30 @@ class VoiceIn:
         self.counter = StreamCounter()
         self.ear = Ear()
         self._window = SequenceWindow()
+        self._stray: tuple[int, bytes, Law, float] | None = None
         self._heard: list[Heard] = []
 
     def count(self, ssrc: int, sequence: int) -> Order:
         """Takes the number of one packet of any payload type."""
         order = self._window.receive(ssrc, sequence)
         self.counter.count(order, self._window.step)
+        if order is not Order.RESTART:
+            self._stray = None
         return order
 
     def take(self, *, order: Order, timestamp: int, payload: bytes, law: Law, now: float) -> None:
-        """Takes the audio of one packet that was counted."""
+        """Takes the audio of one packet that was counted. A stray one waits for the next, which tells whether it was
+        the first of a restart."""
+        if order is Order.STRAY:
+            self._stray = (timestamp, payload, law, now)
+            return
+        if order is Order.RESTART and self._stray is not None:
+            (first, said, of, at), self._stray = self._stray, None
+            self._take(Order.RESTART, first, said, of, at)
+            order = Order.NEXT
+        self._take(order, timestamp, payload, law, now)
+
+    def _take(self, order: Order, timestamp: int, payload: bytes, law: Law, now: float) -> None:
         self.counter.time(timestamp, now)
         if self.track is not None:
             self.track.take(order=order, timestamp=timestamp, payload=payload, law=law, now=now)

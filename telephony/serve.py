@@ -9,7 +9,6 @@ import logging
 import random
 import secrets as chance
 import signal
-import socket
 import tomllib
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -246,17 +245,12 @@ def _check_runner(
 
 
 def _probe_route(line: LineSettings) -> ProbeRoute:
-    """How the line's probe dials. A server whose name does not resolve leaves it at an address where nobody answers,
-    so that the check says so."""
+    """How the line's probe dials; the name of its server is looked up at each check."""
     probe = line.probe
     if probe is None:
         return ProbeRoute(server=None, caller="", dial=line.number)
     uri = parse_uri(probe.server)
     host, port = (uri.host.strip("[]"), uri.port or 5060) if isinstance(uri, SipUri) else ("", 5060)
-    try:
-        host = str(socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4][0])
-    except OSError as error:
-        _log.error("the probe's server of line %s cannot be found: %s", line.number, error)
     return ProbeRoute(
         server=(host, port),
         caller=probe.caller_number,

@@ -22,8 +22,11 @@ class Order(Enum):
     REORDERED = auto()
     """Older than the newest, and not seen before."""
     DUPLICATE = auto()
+    STRAY = auto()
+    """The same SSRC with a sequence number out of all relation to the former ones: a very late packet, somebody's
+    mischief, or the first after a restart of the sender; the next one tells."""
     RESTART = auto()
-    """The same SSRC with a sequence number out of all relation to the former ones."""
+    """The second in sequence after a stray one: the sender has begun anew, and the stray was its first packet."""
 
 
 class SequenceWindow:
@@ -35,6 +38,7 @@ class SequenceWindow:
         self._cycles = 0
         self._newest = 0
         self._seen = 1
+        self._restart_at: int | None = None
 
     def receive(self, ssrc: int, sequence: int) -> Order:
         """The order of this packet; ``step`` is set to the packets it lies ahead of the newest before it."""
@@ -46,10 +50,11 @@ class SequenceWindow:
             self._cycles += sequence < self._newest
             self._newest, self.step = sequence, ahead
             self._seen = (self._seen << ahead | 1) & _WINDOW_MASK
+            self._restart_at = None
             return Order.NEXT
         back = -ahead & 0xFFFF
         if back >= _WINDOW:
-            return self._begin(sequence, Order.RESTART)
+            return self._strayed(sequence)
         if self._seen >> back & 1:
             return Order.DUPLICATE
         self._seen |= 1 << back
@@ -64,6 +69,7 @@ class SequenceWindow:
         self._cycles += newest < self._newest
         self._newest, self.step = newest, 1
         self._seen = (self._seen << count | (1 << count) - 1) & _WINDOW_MASK
+        self._restart_at = None
         return True
 
     @property
@@ -71,6 +77,16 @@ class SequenceWindow:
         """The highest sequence number of the present source, with its cycles (RFC 3550 6.4.1)."""
         return self._cycles << 16 | self._newest
 
+    def _strayed(self, sequence: int) -> Order:
+        """Two in sequence make a restart (RFC 3550 A.1): one packet alone must not throw the stream off."""
+        if sequence != self._restart_at:
+            self._restart_at = (sequence + 1) & 0xFFFF
+            return Order.STRAY
+        self._begin(sequence, Order.RESTART)
+        self._seen = 0b11
+        return Order.RESTART
+
     def _begin(self, sequence: int, order: Order) -> Order:
         self._newest, self._seen, self.step, self._cycles = sequence, 1, 1, 0
+        self._restart_at = None
         return order

@@ -28,13 +28,19 @@ class StreamCounter:
         self._expected = 0
         self._duplicated = 0
         self._reordered = 0
+        self._strays = 0
         self._jitter = 0.0
         self._transit: float | None = None
 
     @property
     def lost(self) -> int:
         """Packets expected by sequence number that have not come; one that comes late is taken off again."""
-        return self._expected - (self.received - self._duplicated)
+        return self._expected - self._own
+
+    @property
+    def _own(self) -> int:
+        """Packets that belong to the stream, each once."""
+        return self.received - self._duplicated - self._strays
 
     @property
     def expected(self) -> int:
@@ -56,7 +62,13 @@ class StreamCounter:
         elif order is Order.REORDERED:
             self._reordered += 1
             # A packet that preceded the first of its source was not expected.
-            self._expected = max(self._expected, self.received - self._duplicated)
+            self._expected = max(self._expected, self._own)
+        elif order is Order.STRAY:
+            self._strays += 1
+        elif order is Order.RESTART:  # and the stray one before it belongs to the stream after all
+            self._strays -= 1
+            self._expected += 2
+            self._transit = None
         else:
             self._expected += 1
             self._transit = None

@@ -34,7 +34,7 @@ class Verdict(Enum):
     REORDERED = auto()
     DUPLICATE = auto()
     REFUSED = auto()
-    """Its place is too far ahead, or was given to another stream."""
+    """Its place is too far ahead, or was given to another stream, or it belongs to none."""
 
 
 class Placement(NamedTuple):
@@ -85,6 +85,8 @@ class Timeline:
                 return Placement(position, Verdict.PLACED)
         elif order is Order.DUPLICATE:
             return _DUPLICATE
+        elif order is Order.STRAY:
+            return _REFUSED
         elif order is Order.REORDERED and self._anchored:
             return self._place_late(timestamp, samples, arrival)
         return self._anchor(timestamp, samples, arrival)

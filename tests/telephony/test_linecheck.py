@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -44,6 +45,27 @@ def saw(*statuses: int, answered: bool = False, events: str = "", voice: str = "
         digits_voice=voice,
         fault=fault,
     )
+
+
+async def test_the_name_of_the_probes_server_is_looked_up_without_holding_up_the_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await linecheck._looked_up(("localhost", 5070)) in {("127.0.0.1", 5070), ("::1", 5070)}
+    assert await linecheck._looked_up(("no-such-name.invalid", 5070)) == ("no-such-name.invalid", 5070)
+    assert await linecheck._looked_up(("a" * 70, 5070)) == ("a" * 70, 5070), "a label too long for any name"
+    monkeypatch.setattr(linecheck, "LOOKUP_S", 0.1)
+    loop, ticks = asyncio.get_running_loop(), 0
+
+    async def never(*_arguments: object, **_named: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(loop, "getaddrinfo", never)
+    looking = asyncio.create_task(linecheck._looked_up(("slow.example", 5070)))
+    while not looking.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert await looking == ("slow.example", 5070)
+    assert ticks > 3
 
 
 @pytest.mark.rule("4-a", "6.1-e")

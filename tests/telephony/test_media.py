@@ -361,6 +361,33 @@ async def test_a_key_is_relayed_with_the_others_number_and_reported_once(room: R
     assert [event["digit"] for event in events(sealed, "dtmf")] == ["4", "#"]
 
 
+@pytest.mark.rule("6.1-d")
+async def test_a_sender_that_begins_anew_is_recorded_whole_and_a_stray_packet_moves_nothing(room: Room) -> None:
+    """Ten frames, one from anywhere, ten more, then a restart of the numbers: all twenty of each and nothing else."""
+    caller, officer = await room.peer(Speaker.CALLER), await room.peer(Speaker.OFFICER)
+    room.session.start_recording()
+    room.session.bridge()
+    at = room.at(Speaker.CALLER)
+    await caller.talk(at, NOISE[:1600])
+    sequence, timestamp = caller.sequence, caller.timestamp
+    caller.sequence, caller.timestamp = (sequence - 5000) & 0xFFFF, (timestamp - 5000 * 160) & 0xFFFFFFFF
+    caller.say(at, b"\x00" * 160)
+    caller.sequence, caller.timestamp = sequence, timestamp
+    await caller.talk(at, NOISE[1600:3200])
+    caller.sequence = (caller.sequence + 20_000) & 0xFFFF
+    await caller.talk(at, NOISE[3200:4800])
+    await settle()
+    assert room.session.statistics(Speaker.CALLER).stream.lost == 0
+    sealed = await room.session.close()
+    assert sealed is not None
+    raw = channel(sealed, Speaker.CALLER)
+    assert NOISE[:3200] in raw
+    assert raw.endswith(NOISE[3200:4800])
+    assert b"\x00" * 160 not in raw
+    assert [event["times"] for event in events(sealed, "reanchor")] == [1]
+    assert len(officer.received) == 31
+
+
 @pytest.mark.rule("6.1-e")
 async def test_a_press_that_is_refused_at_its_beginning_is_reported_and_not_relayed(room: Room) -> None:
     caller = await room.peer(Speaker.CALLER)

@@ -301,6 +301,43 @@ def test_ever_new_sources_do_not_fill_the_memory() -> None:
     assert len(ours._sources) == 16
 
 
+def test_reports_of_ever_new_senders_do_not_fill_the_memory_and_who_speaks_is_kept() -> None:
+    """libsrtp forgets them: the first one's report, repeated, opens again, while a repeat of the voice never does."""
+    ours, keys = MediaCipher(), fresh()
+    ours.set_keys(keys)
+    sealer = session(AES_80, keys.receive, Policy.SSRC_ANY_OUTBOUND)
+    voice = sealer.protect(packet(5, ssrc=7))
+    assert ours.open(voice) == packet(5, ssrc=7)
+    reports = [sealer.protect_rtcp(Report(ssrc=ssrc, sender=None, blocks=()).serialize()) for ssrc in range(100, 300)]
+    for report in reports:
+        ours.open_report(report)
+    assert len(ours._sources) == 16
+    assert 7 in ours._sources
+    with pytest.raises(UnauthenticError):
+        ours.open_report(reports[-1])
+    ours.open_report(reports[0])
+    with pytest.raises(UnauthenticError):
+        ours.open(voice)
+
+
+def test_a_counter_that_jumped_too_far_is_not_followed_into_a_new_key() -> None:
+    """A peer may claim nearly half a round of numbers with each packet; the way there would hold up everybody."""
+    ours, keys = MediaCipher(), fresh()
+    ours.set_keys(keys)
+    sealer = session(AES_80, keys.receive, Policy.SSRC_ANY_OUTBOUND)
+    for index in range(0, 1200 * 0x7000, 0x7000):
+        ours.open(sealer.protect(packet(index)))
+    assert ours._index > 1 << 23
+    began = time.perf_counter()
+    for _ in range(5):
+        keys = dataclasses.replace(keys, receive=os.urandom(30))
+        ours.set_keys(keys)
+    assert len(ours._others) == 1, "the former key alone"
+    assert time.perf_counter() - began < 0.05
+    anew = session(AES_80, keys.receive, Policy.SSRC_ANY_OUTBOUND)
+    assert ours.open(anew.protect(packet(3))) == packet(3)
+
+
 @given(st.binary(max_size=1800), st.sampled_from(sorted(KEY_BYTES)))
 def test_no_bytes_do_more_than_be_refused(data: bytes, suite: str) -> None:
     cipher = MediaCipher()

@@ -245,3 +245,43 @@ async def test_a_burst_is_taken_at_once_and_a_flood_does_not_hold_the_loop() -> 
     poll.close()
     one.close()
     other.close()
+
+
+async def test_work_that_can_wait_is_kept_once_and_done_under_a_flood() -> None:
+    """Sockets that are never empty: what was asked for a thousand times waits once, and is done in the next turn."""
+    done: list[str] = []
+    poll = MediaPoll(asyncio.get_running_loop(), clock=time.monotonic)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooded,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        flooded.bind(("127.0.0.1", 0))
+        flooded.setblocking(False)
+
+        class Works:
+            def one(self) -> None:
+                done.append("one")
+
+            def two(self) -> None:
+                done.append("two")
+
+        works = Works()
+
+        def read(_late: bool) -> bool:
+            """Never emptier than before: another datagram for each that is taken."""
+            flooded.recv(100)
+            sender.sendto(b"x", flooded.getsockname())
+            for _ in range(50):
+                poll.later(works.one)
+                poll.later(works.two)
+            return True
+
+        poll.add(flooded, read)
+        try:
+            sender.sendto(b"x", flooded.getsockname())
+            await asyncio.sleep(0.1)
+            assert len(poll._later) <= 2
+            assert {"one", "two"} <= set(done)
+        finally:
+            poll.remove(flooded)
+            poll.close()
