@@ -20,24 +20,14 @@ def is_invented(
     mean_log_probability: float,
     no_speech_probability: float,
     compression_ratio: float,
-    prompt: str = "",
 ) -> bool:
     """Whether ``text`` for ``seconds`` of sound should be dropped.
 
-    Grounds: no letters at all, the prompt echoed, a subtitle credit, a loop (compression ratio as in Whisper's paper,
+    Grounds: no letters at all, a subtitle credit, a loop (compression ratio as in Whisper's paper,
     2.4), faster than anyone speaks (12 characters/s), or improbable in itself or together with silence.
     """
     spoken = _CHARACTERS.findall(text)
-    echoed = bool(prompt) and "".join(spoken) in "".join(_CHARACTERS.findall(prompt)) and len(spoken) > 3
     improbable = mean_log_probability < _MIN_LOG_PROBABILITY
     silent = no_speech_probability > 0.6 and mean_log_probability < -0.8
     too_fast = len(spoken) > _MAX_CHARACTERS_PER_S * max(seconds, 0.5)
-    return (
-        not spoken
-        or echoed
-        or compression_ratio > 2.4
-        or too_fast
-        or improbable
-        or silent
-        or bool(_CREDITS.search(text))
-    )
+    return not spoken or compression_ratio > 2.4 or too_fast or improbable or silent or bool(_CREDITS.search(text))
