@@ -11,6 +11,7 @@ from duty.domain.times import utc_now
 from duty.services.accounts import Accounts
 from duty.services.lines import LinePlan, Lines, UnitPlan
 from duty.store.database import Store
+from duty.vault.keyfile import MasterKeys
 
 FIRST_ACCOUNTS = (
     ("zhiban", "值班员", Role.OFFICER),
@@ -65,6 +66,10 @@ def not_for_production(settings: Settings) -> tuple[str, ...]:
         logins = Accounts(store, utc_now).one_time_logins()
     finally:
         store.close()
+    if problem := MasterKeys(settings.secrecy.key_file).problem():
+        reasons.append(
+            f"涉密密封没有可用的主密钥（{problem}）：请执行 dutyline secrecy make-key 文件，并设置 secrecy.key_file"
+        )
     if logins:
         reasons.append(
             f"以下账号的一次性密码尚未修改：{'、'.join(logins)}（先以 web.production = false 启动并登录修改）"

@@ -25,12 +25,14 @@ from dutyline import logs
 from dutyline.first_start import Prepared, not_for_production, prepare
 from dutyline.models_command import app as models_app
 from dutyline.options import Config, Json, fail, out, settings_of
+from dutyline.secrecy_command import app as secrecy_app
 from dutyline.supervisor import Supervisor, follow_parent
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="值班专线 dutyline: the duty line."
 )
 app.add_typer(models_app, name="models")
+app.add_typer(secrecy_app, name="secrecy")
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from duty.domain.calls import CallEventKind, CallState
@@ -172,6 +172,14 @@ class SealingActs:
                 subject=call_id,
                 data={"problem": reason},
             )
+
+    def counts(self) -> dict[str, int]:
+        """Calls that are ``sealed``, those that are ``waiting`` for it or being restored, and those ``lifted``."""
+        query = select(SecrecyRow.state, func.count()).group_by(SecrecyRow.state)
+        with self._store.reading() as session:
+            found = {SecrecyState(state): number for state, number in session.execute(query)}
+        sealed, lifted = (found.get(state, 0) for state in (SecrecyState.SEALED, SecrecyState.LIFTED))
+        return {"sealed": sealed, "waiting": sum(found.values()) - sealed - lifted, "lifted": lifted}
 
     def wrapped_before(self, key_id: str) -> list[str]:
         """Calls whose key is wrapped under another master key than this."""

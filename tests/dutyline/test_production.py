@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from config.settings import Settings, load
@@ -15,9 +16,12 @@ from dutyline.first_start import not_for_production
 from tests.dutyline.service import prepare
 
 
-def settings_for(folder: Path, *, secure: bool) -> Settings:
+def settings_for(folder: Path, *, secure: bool, key: bool = True) -> Settings:
     instance = prepare(folder)
-    lines = f"[web]\nproduction = true\nsecure_cookies = {str(secure).lower()}\n"
+    key_file = folder / "master.key"
+    if key:
+        assert "离机" in instance.command("secrecy", "make-key", str(key_file)).stdout
+    lines = f'[secrecy]\nkey_file = "{key_file}"\n[web]\nproduction = true\nsecure_cookies = {str(secure).lower()}\n'
     text = instance.config.read_text(encoding="utf-8").replace("[web]\n", lines)
     instance.config.write_text(text, encoding="utf-8")
     refused = instance.command("serve")
@@ -25,12 +29,18 @@ def settings_for(folder: Path, *, secure: bool) -> Settings:
     assert "不能启动" in refused.stderr
     assert "zhiban" in refused.stderr
     assert ("HTTPS" in refused.stderr) is not secure
+    assert ("secrecy.key_file" in refused.stderr) is not key
     return load(instance.config)
 
 
 def test_refused_with_one_time_passwords_and_without_https(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, secure=False)
     assert len(not_for_production(settings)) == 2
+
+
+@pytest.mark.rule("6.5-a")
+def test_refused_without_a_master_key(tmp_path: Path) -> None:
+    assert len(not_for_production(settings_for(tmp_path, secure=True, key=False))) == 2
 
 
 def test_allowed_once_every_password_is_changed(tmp_path: Path) -> None:
