@@ -53,7 +53,7 @@ def create_app(services: Services, settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.state.renderer = Renderer(texts)
     app.state.attempts = Attempts()
-    app.state.listening = Listening(services.calls, services.clock, settings.data.recordings)
+    app.state.listening = Listening(services, settings.data.recordings)
     app.state.printer = Printer(texts)
     failures.install(app)
     app.add_middleware(Hardening, https=settings.web.secure_cookies)

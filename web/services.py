@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from config.settings import Settings
 from duty.domain.entries import EntryRules
@@ -27,8 +28,10 @@ from duty.services.outages import Outages
 from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
+from duty.services.secrecy import Secrecy
 from duty.services.versions import Versions
 from duty.store.database import Store
+from duty.vault.keyfile import MasterKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Services:
     outbox: Outbox
     pins: Pins
     recordings: Recordings
+    secrecy: Secrecy
     versions: Versions
 
 
@@ -64,6 +68,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
     plan = number_plan(settings.numbers)
     rules = EntryRules(required=settings.entries.required, important_categories=frozenset(settings.entries.important))
     accounts = Accounts(store, clock)
+    keys = MasterKeys(settings.secrecy.key_file)
     return Services(
         store=store,
         clock=clock,
@@ -85,6 +90,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         outages=Outages(store, clock),
         outbox=Outbox(store),
         pins=Pins(store, clock, accounts=accounts),
-        recordings=Recordings(store, clock),
+        recordings=Recordings(store, clock, keys),
+        secrecy=Secrecy(store, clock, keys, opening=timedelta(minutes=settings.secrecy.opening_minutes)),
         versions=Versions(store, clock),
     )

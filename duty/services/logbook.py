@@ -20,7 +20,7 @@ from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import SHANGHAI, Clock, to_text, year_of
 from duty.services.audit import note
 from duty.services.outbox import tell
-from duty.services.withheld import is_withheld, withheld_among, withhold
+from duty.services.withheld import is_withheld, waits_for_key, withheld_among, withhold
 from duty.store.database import Store
 from duty.store.tables import (
     AmendmentRow,
@@ -98,7 +98,7 @@ class Logbook:
             return rows
 
     def withheld(self, row: EntryRow) -> bool:
-        """Whether the entry's text was numbered before its call came under secrecy, and so may not leave the house."""
+        """Whether the entry's text came before its call was put under secrecy, and so may not leave the house."""
         with self._store.reading() as session:
             return bool(withheld_among(session, [row]))
 
@@ -227,6 +227,8 @@ class Logbook:
             found.append(DutyObstacle(code="identity_unchecked"))
         if _being_recorded(session, row):
             found.append(DutyObstacle(code="recording_unsealed"))
+        if row.call_id is not None and waits_for_key(session, row.call_id):
+            found.append(DutyObstacle(code="secrecy_unsealed"))
         return found
 
     def finalize(self, actor: Actor, entry_id: int, *, version: int) -> EntryRow:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from duty.domain.drafts import Draft
-from duty.domain.entries import Category, EntryState
+from duty.domain.entries import EntryContent, EntryState
 from duty.domain.happenings import EventKind
 from duty.domain.secrecy import ACTIVE
 from duty.domain.transcripts import Segment
@@ -41,20 +41,8 @@ from duty.vault.keys import WrappedKey, new_data_key
 
 _Row = TypeVar("_Row", TranscriptRow, DraftRow)
 _ACTIVE = tuple(state.value for state in ACTIVE)
-_WRITTEN = (
-    "event_time",
-    "place",
-    "event",
-    "caller_unit",
-    "caller_name",
-    "caller_title",
-    "casualties",
-    "measures",
-    "request",
-    "remarks",
-    "category",
-)
-"""Columns of an entry that may hold words of the call; the caller's number is signalling."""
+BLANK = {name: value for name, value in EntryContent().as_dict().items() if name != "caller_phone"}
+"""The fields of an entry that may hold words of the call, and what is left of each; the number is signalling."""
 _AFTER_THE_END = timedelta(hours=1)
 """No caption of a call comes later than this."""
 
@@ -104,8 +92,8 @@ def seal_transcript(
 
 def seal_texts(session: Session, call: CallRow, data_key: bytes, *, warned_at: datetime) -> None:
     """Every word of the call that stands in the tables, sealed. What an officer has numbered already stays, for it is a
-    link of the chain; and so does a draft that was written after the officer had been warned. Doing it twice is
-    harmless."""
+    link of the chain; and so do fields of a draft that were written after the officer had been warned. Doing it twice
+    is harmless."""
     forget_captions(session, call)
     for transcript in session.scalars(select(TranscriptRow).where(TranscriptRow.call_id == call.id)):
         if transcript.segments:
@@ -119,15 +107,15 @@ def seal_texts(session: Session, call: CallRow, data_key: bytes, *, warned_at: d
             _put(session, data_key, call.id, "draft", draft.id, {"gist": draft.gist, "fields": draft.fields})
             draft.gist, draft.fields = "", []
     for entry in _open_entries(session, call.id):
-        written = {name: getattr(entry, name) for name in _WRITTEN}
-        if not _is_blank(entry) and not _written_since(session, entry.id, warned_at):
-            _put(session, data_key, call.id, "entry", entry.id, written)
-            _write(entry, {**dict.fromkeys(_WRITTEN, ""), "category": Category.ROUTINE.value})
+        kept = {name: getattr(entry, name) for name in unwarned_fields(session, entry.id, warned_at)}
+        if any(kept[name] for name in kept if name != "category") and not _has(session, call.id, entry.id):
+            _put(session, data_key, call.id, "entry", entry.id, kept)
+            _write(entry, {name: BLANK[name] for name in kept})
     session.flush()
 
 
 def restore_texts(session: Session, call: CallRow, data_key: bytes) -> None:
-    """The words back in the tables: the flag was false. An entry that was written anew meanwhile keeps what it says.
+    """The words back in the tables: the flag was false. What was written into an entry meanwhile stays.
     Raises NotAuthentic."""
     for sealed in _sealed(session, call.id):
         content = _content(sealed, data_key)
@@ -138,8 +126,8 @@ def restore_texts(session: Session, call: CallRow, data_key: bytes) -> None:
             draft.gist, draft.fields = content["gist"], content["fields"]
         else:
             entry = session.get_one(EntryRow, sealed.of_id)
-            if entry.state == EntryState.DRAFT.value and _is_blank(entry):
-                _write(entry, content)
+            if entry.state == EntryState.DRAFT.value:
+                _write(entry, {name: value for name, value in content.items() if getattr(entry, name) == BLANK[name]})
         session.delete(sealed)
     session.flush()
 
@@ -199,8 +187,8 @@ def _open_entries(session: Session, call_id: str) -> Sequence[EntryRow]:
 
 
 def _write(entry: EntryRow, content: dict[str, str]) -> None:
-    for name in _WRITTEN:
-        setattr(entry, name, content[name])
+    for name, value in content.items():
+        setattr(entry, name, value)
     entry.version += 1
 
 
@@ -227,15 +215,20 @@ def _sealed(session: Session, call_id: str) -> Sequence[SealedTextRow]:
     ).all()
 
 
-def _is_blank(entry: EntryRow) -> bool:
-    return not any(getattr(entry, name) for name in _WRITTEN if name != "category")
-
-
-def _written_since(session: Session, entry_id: int, at: datetime) -> bool:
-    query = select(AuditRow.id).where(
-        AuditRow.action == "edit_draft", AuditRow.subject == f"entry:{entry_id}", AuditRow.at >= at
+def unwarned_fields(session: Session, entry_id: int, warned_at: datetime) -> list[str]:
+    """The fields of an entry that nobody has written since the warning: what they hold came before it."""
+    query = select(AuditRow.data).where(
+        AuditRow.action == "edit_draft", AuditRow.subject == f"entry:{entry_id}", AuditRow.at >= warned_at
     )
-    return session.scalars(query.limit(1)).first() is not None
+    written = {name for data in session.scalars(query) for name in str(data.get("fields", "")).split(",")}
+    return [name for name in BLANK if name not in written]
+
+
+def _has(session: Session, call_id: str, entry_id: int) -> bool:
+    query = select(SealedTextRow.id).where(
+        SealedTextRow.call_id == call_id, SealedTextRow.kind == "entry", SealedTextRow.of_id == entry_id
+    )
+    return session.scalars(query).first() is not None
 
 
 def _name(kind: str, of_id: int) -> str:

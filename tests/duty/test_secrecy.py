@@ -25,7 +25,7 @@ from duty.store.tables import AlarmRow, AuditRow, Base, CustodyRow, EntryRow, Re
 from duty.vault.errors import NoMasterKey
 from duty.vault.keyfile import MasterKeys, create_ring, replace_ring
 from duty.vault.keys import KeyRing, new_master_key
-from tests.duty.room import TOWN_LINE, Room, wav_facts
+from tests.duty.room import FULL, TOWN_LINE, Room, wav_facts
 
 pytestmark = pytest.mark.rule("6.5-a")
 WORDS = "明天有一级警卫任务"
@@ -255,6 +255,11 @@ def test_without_a_key_words_are_withheld_alarmed_and_sealed_when_there_is_one(r
         assert session.get_one(RecordingRow, suspect).state == "waiting"
     vaulted.secrecy.mark(leader, plain)
     assert room.review.dossier(leader, plain).transcripts == [], "withheld, though it stands there still"
+    entry = room.logbook.entry(leader, room.entry_of(plain).id)
+    assert (entry.event, room.entry_of(plain).event) == ("", WORDS)
+    finished = room.logbook.edit(leader, entry.id, {**FULL, "event": "已转机要渠道"}, version=entry.version)
+    with pytest.raises(Refused, match="secrecy_unsealed"):
+        room.logbook.finalize(leader, entry.id, version=finished)
     [alarm] = vaulted.alarms("secrecy_no_key")
     assert alarm.data == {"problem": "vault_key_file_unreadable"}
     room.clock.turn(minutes=10)

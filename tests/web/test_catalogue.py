@@ -128,7 +128,7 @@ def _is_error(name: str) -> bool:
 def test_every_refusal_has_a_message() -> None:
     assert len(codes()) > 40
     assert {code for code in codes() if f"error.{code}" not in T.texts} == set()
-    obstacles = ("entry_field_missing", "identity_unchecked", "recording_unsealed")
+    obstacles = ("entry_field_missing", "identity_unchecked", "recording_unsealed", "secrecy_unsealed")
     assert {f"obstacle.{name}" for name in obstacles} <= set(T.texts)
 
 

@@ -174,7 +174,7 @@ class Transcript(Shape):
 
 
 class CallInFull(Shape):
-    """A call with everything known of it."""
+    """A call with everything known of it; of one ``under_secrecy`` neither transcripts nor draft are told here."""
 
     call: Call
     events: list[CallEvent]
@@ -182,3 +182,4 @@ class CallInFull(Shape):
     transcripts: list[Transcript]
     draft: dict[str, Any] | None
     entries: list[Entry]
+    under_secrecy: bool

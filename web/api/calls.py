@@ -63,15 +63,16 @@ def call(house: House, actor: Acting, call_id: str) -> CallInFull:
         transcripts=[Transcript.of(row, chosen=row is found.transcript) for row in found.transcripts],
         draft={"gist": found.draft.gist, "fields": found.draft.fields} if found.draft else None,
         entries=[Entry.of(row) for row in found.entries] if sees_entries else [],
+        under_secrecy=found.under_secrecy,
     )
 
 
 @router.get("/calls/{call_id}/audio", response_class=FileResponse)
-def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
+def audio(request: Request, actor: Acting, call_id: str) -> Response:
     """The recording as WAV, or as Ogg/Opus where only the archive's copy is left; caller left, officer right; ranges
     are served, the listening is recorded."""
     listening: Listening = request.app.state.listening
-    return listening.answer(actor, call_id)
+    return listening.answer(actor, call_id, request.headers.get("range"))
 
 
 @router.post("/calls/{call_id}/transcribe-again", status_code=204)

@@ -16,6 +16,7 @@ from web.screens import (
     recordings,
     register,
     review,
+    secrecy,
     signin,
     stream,
 )
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     stream.router,
     desk.router,
     calls.router,
+    secrecy.router,
     drafting.router,
     identity.router,
     entry.router,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from duty.domain.calls import Direction, Outcome
 from duty.domain.entries import EntryState
@@ -19,6 +19,7 @@ from web.audio import Listening
 from web.render import render
 from web.screens.drafting import workbench
 from web.screens.filters import MAX_WORDS_CHARS, choice, day, number, paging
+from web.screens.secrecy import SecrecyPanel, panel, with_words
 from web.services import Services
 from web.sessions import Acting, Fields, House
 
@@ -49,7 +50,8 @@ def listing(house: Services, actor: Actor, path: str, query: Mapping[str, str]) 
     )
     return {
         "wanted": wanted,
-        "rows": house.calls.page(actor, wanted),
+        "rows": (rows := house.calls.page(actor, wanted)),
+        "secret": house.secrecy.among([row.id for row in rows]),
         "paging": paging(path, query, page=page, size=PAGE, total=house.calls.count(actor, wanted)),
         "outcomes": house.calls.outcomes(actor, wanted),
         "units": house.network.units(actor, Right.SEE_CALLS),
@@ -60,7 +62,8 @@ def listing(house: Services, actor: Actor, path: str, query: Mapping[str, str]) 
 def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLResponse:
     """One call."""
     last_event = house.outbox.last_id()
-    dossier = house.calls.dossier(actor, call_id)
+    dossier = with_words(house, actor, house.calls.dossier(actor, call_id))
+    secrecy = panel(house, actor, dossier)
     entries = dossier.entries if actor.may(Right.SEE_LOGBOOK, dossier.call.unit_id) else []
     draft = next((entry for entry in reversed(entries) if entry.state == EntryState.DRAFT), None)
     return render(
@@ -70,7 +73,8 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
         entries=entries,
         bench=workbench(house, actor, draft, dossier) if draft is not None else None,
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
-        may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
+        secrecy=secrecy,
+        may_listen=_may_listen(actor, dossier, secrecy),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
         holds=house.holds.of_call(call_id),
         may_hold=actor.may(Right.REVIEW_CALLS, dossier.call.unit_id) and _sealed(dossier),
@@ -80,19 +84,26 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
 
 @router.get("/calls/{call_id}/part/{part}")
 def call_part(request: Request, house: House, actor: Acting, call_id: str, part: str, version: int = 0) -> HTMLResponse:
-    """A region of the page as it is now: ``head``, ``timeline``, ``transcription`` or ``transcript`` (of ``version``,
-    else of the chosen one); for ``work`` the whole page anew once the call has a draft, which it gets when it is
-    answered."""
+    """A region of the page as it is now: ``head``, ``secrecy``, ``gist``, ``timeline``, ``transcription`` or
+    ``transcript`` (of ``version``, else of the chosen one). The whole page anew: for ``closed``, when an opening has
+    ended; for ``work`` once the call has a draft, which it gets when it is answered."""
     if part == "work":
         begun = any(entry.state == "draft" for entry in house.calls.dossier(actor, call_id).entries)
         return HTMLResponse(status_code=204, headers={"HX-Refresh": "true"} if begun else {})
-    if part not in ("head", "timeline", "transcription", "transcript"):
+    if part == "closed":
+        return HTMLResponse(status_code=204, headers={"HX-Refresh": "true"})
+    if part not in ("head", "secrecy", "gist", "timeline", "transcription", "transcript"):
         return render(request, "parts/nothing.html", status=404)
     dossier = house.calls.dossier(actor, call_id)
+    if part in ("gist", "transcript"):
+        dossier = with_words(house, actor, dossier)
+    secrecy = panel(house, actor, dossier)
     return render(
         request,
         f"parts/call_{part}.html",
-        may_listen=actor.may(Right.LISTEN, dossier.call.unit_id),
+        secrecy=secrecy,
+        gist=dossier.draft.gist if dossier.draft is not None else "",
+        may_listen=_may_listen(actor, dossier, secrecy),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
         **_shown(house, actor, dossier, version),
@@ -100,10 +111,10 @@ def call_part(request: Request, house: House, actor: Acting, call_id: str, part:
 
 
 @router.get("/calls/{call_id}/audio")
-def audio(request: Request, actor: Acting, call_id: str) -> FileResponse:
+def audio(request: Request, actor: Acting, call_id: str) -> Response:
     """The recording, whole or in ranges (RFC 9110 section 14); the listening is in the audit log."""
     listening: Listening = request.app.state.listening
-    return listening.answer(actor, call_id)
+    return listening.answer(actor, call_id, request.headers.get("range"))
 
 
 @router.get("/calls/{call_id}/peaks")
@@ -133,6 +144,10 @@ def open_entry(house: House, actor: Acting, call_id: str) -> Response:
     """Start an entry for a call that has none."""
     house.logbook.open_for_call(actor, call_id)
     return RedirectResponse(f"/calls/{call_id}", status_code=303)
+
+
+def _may_listen(actor: Actor, dossier: CallDossier, secrecy: SecrecyPanel) -> bool:
+    return actor.may(Right.LISTEN, dossier.call.unit_id) and (secrecy.opened or not secrecy.active)
 
 
 def _sealed(dossier: CallDossier) -> bool:

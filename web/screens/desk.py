@@ -74,6 +74,7 @@ def _calls(house: Services, actor: Actor) -> dict[str, Any]:
         "captions": house.captions.of_calls(actor, ids),
         "live_entries": entries,
         "holders": house.calls.holders(ids),
+        "secret": house.secrecy.among(ids),
     }
 
 

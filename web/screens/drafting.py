@@ -75,7 +75,7 @@ class FormField:
 def save(request: Request, house: House, actor: Acting, entry_id: int, fields: Fields) -> HTMLResponse:
     """Save what was changed and say what came from others; a true conflict is shown field by field, nothing is lost."""
     row, merge = write(house, actor, entry_id, fields)
-    dossier = house.calls.dossier(actor, row.call_id) if row.call_id else None
+    dossier = house.calls.dossier(actor, row.call_id) if row.call_id else None  # what is sealed stays so here
     return render(
         request,
         "parts/draft_saved.html",

@@ -68,6 +68,8 @@ def pdf_answer(printer: Printer, house: Services, actor: Actor, row: EntryRow) -
     actor.require(Right.PRINT, row.unit_id)
     if row.state == EntryState.DRAFT:
         raise Refused("entry_not_finalized")
+    if house.logbook.withheld(row):
+        raise Refused("secrecy_no_export")
     content = printer.pdf(sheet_of(printer.catalogue, row, house.calls.officer_names()), at=row.finalized_at)
     name = quote(f"{row.number_text}.pdf")
     return Response(
@@ -95,7 +97,8 @@ def _shown(house: Services, actor: Actor, row: EntryRow) -> dict[str, Any]:
         "void_facts": _void_facts(row),
         "officer_names": house.calls.officer_names(),
         "may_amend": row.state == EntryState.FINALIZED and actor.may(Right.AMEND, row.unit_id),
-        "may_print": actor.may(Right.PRINT, row.unit_id),
+        "withheld": house.logbook.withheld(row),
+        "may_print": not house.logbook.withheld(row) and actor.may(Right.PRINT, row.unit_id),
         "may_see_call": row.call_id is not None and actor.may(Right.SEE_CALLS, row.unit_id),
     }
 

@@ -27,6 +27,7 @@ def recordings(request: Request, house: House, actor: Acting) -> HTMLResponse:
         last_event=last_event,
         differences=house.custody.open_differences(actor),
         sums=house.custody.sums(),
+        no_key=house.secrecy.no_key(),
         free_mb=shutil.disk_usage(settings.data.dir).free // 1_000_000,
         rules=settings.recordings,
         may_see_calls=actor.may(Right.SEE_CALLS),
