@@ -66,6 +66,8 @@ IDS = {
     "pending_id": "1",
     "contact_id": "2",
     "part": "calls",
+    "version": "1",
+    "transcript_id": "1",
     "login": "officer1",
 }
 
@@ -120,6 +122,7 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/calls/{call_id}/peaks"): Right.LISTEN,
     ("POST", "/calls/{call_id}/transcribe-again"): Right.EDIT_DRAFT,
     ("POST", "/calls/{call_id}/entries"): Right.EDIT_DRAFT,
+    ("POST", "/calls/{call_id}/versions/{version}/choose"): Right.EDIT_DRAFT,
     ("POST", "/entries/{entry_id}/save"): Right.EDIT_DRAFT,
     ("POST", "/entries/{entry_id}/repeat-back"): Right.EDIT_DRAFT,
     ("GET", "/entries/{entry_id}/obstacles"): Right.SEE_LOGBOOK,
@@ -171,6 +174,7 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/api/v1/calls/{call_id}/audio"): Right.LISTEN,
     ("POST", "/api/v1/calls/{call_id}/transcribe-again"): Right.EDIT_DRAFT,
     ("POST", "/api/v1/calls/{call_id}/entries"): Right.EDIT_DRAFT,
+    ("POST", "/api/v1/calls/{call_id}/transcripts/{transcript_id}/choose"): Right.EDIT_DRAFT,
     ("GET", "/api/v1/entries"): Right.SEE_LOGBOOK,
     ("POST", "/api/v1/entries"): Right.EDIT_DRAFT,
     ("GET", "/api/v1/entries/{entry_id}"): Right.SEE_LOGBOOK,
@@ -186,6 +190,10 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/api/v1/contacts"): Right.SEE_DIRECTORY,
     ("POST", "/api/v1/contacts"): Right.EDIT_DIRECTORY,
     ("POST", "/api/v1/contacts/{contact_id}/reveal"): Right.SEE_RESTRICTED,
+    ("POST", "/calls/{call_id}/secrecy/mark"): Right.MARK_SECRECY,
+    ("POST", "/calls/{call_id}/secrecy/open"): Right.OPEN_SECRECY,
+    ("POST", "/calls/{call_id}/secrecy/close"): Right.SEE_CALLS,
+    ("POST", "/calls/{call_id}/secrecy/lift"): Right.LIFT_SECRECY,
 }
 BODIES: dict[str, object] = {
     "save": {"place": "某处"},
@@ -198,6 +206,7 @@ BODIES: dict[str, object] = {
     "settle": {"words": "已办"},
     "holds": {"reason": "信访调查"},
     "lift": {"reason": "结案"},
+    "open": {"reason": "核实来电内容"},
     "contacts": {"organisation": "某单位"},
     "directory": {"organisation": "某单位"},
     "officers": {"unit": "LT", "login": "x", "name": "x", "role.officer": "on"},
