@@ -8,12 +8,10 @@ database, for a lock held by a process that waits would hold up the line. It end
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
@@ -21,15 +19,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
-from typing import IO, Any
+from typing import Any
 
-import telephony
 from duty.domain.custody import Booked, Reading
 from telephony.archive import ArchiveCopy, archive_copy, check_archive
 from telephony.custody_files import ARCHIVE_NAME, read_locked, read_through, sealed_as_found, unhurried
 from telephony.media_errors import MediaError
 from telephony.sealing import SealedRecording
+from telephony.worker_process import WorkerProcess
 
 _HURRY = 1e6
 _DEATHS = 3
@@ -52,8 +49,7 @@ class CustodyWorker:
     def __init__(self, *, mb_per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._mb_per_second = mb_per_second
         self._fatal = _Fatal(clock)
-        self._lock = Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process = WorkerProcess(__name__)  # whatever it makes is whole or not there when it is killed
 
     def read(self, root: Path, row: Booked, *, hurry: bool = False) -> Reading:
         """The files of a recording read through, in no ``hurry`` at the set pace; under secrecy the sealed ones. Raises
@@ -93,61 +89,25 @@ class CustodyWorker:
 
     def interrupt(self) -> None:
         """Ends the process in the middle of whatever it does; to be called from a signal handler too."""
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._process.kill()
 
     def close(self) -> None:
         """Ends the process."""
-        with self._lock:
-            self._stop()
+        self._process.close()
 
     def _ask(self, order: str, directory: Path, **values: Any) -> dict[str, Any]:
-        text = json.dumps({"order": order, "directory": str(directory.absolute()), **values})
         name = f"{order} {directory.name}"
         self._fatal.refuse(name)
-        with self._lock:
-            try:
-                to, back = self._running()
-                to.write(f"{text}\n")
-                to.flush()
-                answer = json.loads(back.readline())
-            except (OSError, ValueError) as error:
-                self._stop()
-                self._fatal.died(name)
-                raise WorkerDied(f"{name}: {error}") from error
+        try:
+            answer = self._process.ask({"order": order, "directory": str(directory.absolute()), **values})
+        except (OSError, ValueError) as error:
+            self._fatal.died(name)
+            raise WorkerDied(f"{name}: {error}") from error
         self._fatal.survived(name)
         if "failed" in answer:
             raise WorkerFailed(answer["failed"])
         done: dict[str, Any] = answer["done"]
         return done
-
-    def _running(self) -> tuple[IO[str], IO[str]]:
-        if self._process is None or self._process.poll() is not None:
-            self._stop()
-            root = str(Path(telephony.__file__).parents[1])
-            paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", __name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": paths},
-            )
-        if self._process.stdin is None or self._process.stdout is None:
-            raise OSError("the worker has no pipes")
-        return self._process.stdin, self._process.stdout
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()  # whatever it makes is whole or not there
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        process.wait()
 
 
 class _Fatal:

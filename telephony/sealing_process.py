@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
-from threading import Lock
-from typing import IO
 
-import telephony
 from telephony.media_errors import NotARecordingError, RecordingNotSealedError
 from telephony.sealing import SealedRecording, salvage
+from telephony.worker_process import WorkerProcess
 
 _NICENESS = 10
 _log = logging.getLogger(__name__)
@@ -28,23 +25,19 @@ class SealingProcess:
     """Seals as ``salvage`` does, elsewhere. Used by one or more threads; the process starts with the first need."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process = WorkerProcess(__name__, patience_s=5.0)
 
     def warm_up(self) -> None:
-        """Starts the process before it is needed."""
-        with self._lock:
-            self._running()
+        """Starts the process before it is needed. Raises OSError."""
+        self._process.warm_up()
 
     def salvage(self, directory: Path) -> SealedRecording:
         """``salvage(directory)``, by the process or, should it fail, here. Raises what ``salvage`` raises."""
-        with self._lock:
-            try:
-                answer = self._ask(directory)
-            except (OSError, ValueError) as error:
-                _log.error("the sealing process failed, sealing here: %s", error)
-                self._stop()
-                return salvage(directory)
+        try:
+            answer: object = self._process.ask(str(directory.absolute()))
+        except (OSError, ValueError) as error:
+            _log.error("the sealing process failed, sealing here: %s", error)
+            return salvage(directory)
         match answer:
             case {"sealed": dict(content)}:
                 return SealedRecording.from_json(directory, content)
@@ -57,46 +50,7 @@ class SealingProcess:
 
     def close(self) -> None:
         """Ends the process."""
-        with self._lock:
-            self._stop()
-
-    def _running(self) -> tuple[IO[str], IO[str]]:
-        if self._process is None or self._process.poll() is not None:
-            self._stop()
-            root = str(Path(telephony.__file__).parents[1])
-            paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", __name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": paths},
-            )
-        if self._process.stdin is None or self._process.stdout is None:
-            raise OSError("the sealing process has no pipes")
-        return self._process.stdin, self._process.stdout
-
-    def _ask(self, directory: Path) -> object:
-        to, back = self._running()
-        to.write(f"{json.dumps(str(directory.absolute()))}\n")
-        to.flush()
-        return json.loads(back.readline())
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    _log.debug("the sealing process was gone already")
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self._process.close()
 
 
 def _answer(directory: Path) -> dict[str, object]:
