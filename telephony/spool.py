@@ -82,17 +82,20 @@ class Spool:
             self.end = size + len(begun) + len(data)
 
     def sync(self) -> None:
-        """Have the disk keep what was appended before. Raises OSError."""
+        """Have the disk keep what was appended before, and the file's name. Raises OSError; the next call tries both
+        again."""
         with self._changing:
             if self._descriptor is None:
                 return  # taken and removed meanwhile: the book has it
-            copy, unlisted, self._unlisted = os.dup(self._descriptor), self._unlisted, False
+            copy, unlisted, name = os.dup(self._descriptor), self._unlisted, self.name
         try:
             os.fdatasync(copy)
         finally:
             os.close(copy)
         if unlisted:
             sync_directory(self._path.parent)
+            with self._changing:
+                self._unlisted = self.name != name  # another file meanwhile, whose name is not yet kept
 
     def set_aside(self, line: bytes, reason: str) -> None:
         """Keep a line that will never be written into the book. Raises OSError."""
@@ -144,7 +147,7 @@ class Spool:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            self._unlisted = not self._path.exists()
+            self._unlisted = True  # one that is there may be of a process killed before the disk had its name
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
         return self._descriptor

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,7 @@ from telephony.bookwork import (
     from_line,
     to_line,
 )
+from telephony.sealing import sync_directory
 from telephony.spool import Spool
 
 pytestmark = pytest.mark.rule("6.1-a")
@@ -406,6 +408,44 @@ def test_a_line_is_written_before_it_is_kept(desk: Desk, monkeypatch: pytest.Mon
     slow.set()
     receipt.kept.result(timeout=10)
     keeper.close()
+
+
+def test_the_name_of_a_spool_is_kept_however_often_the_disk_fails_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose name is not on the disk is gone after a power cut, whatever of its content is."""
+    done: list[str] = []
+    failing = {"data": 1, "name": 1}
+
+    def doing(what: str, real: Callable[[Any], None]) -> Callable[[Any], None]:
+        def do(argument: object) -> None:
+            if failing[what]:
+                failing[what] -= 1
+                raise OSError("Input/output error")
+            real(argument)
+            done.append(what)
+
+        return do
+
+    monkeypatch.setattr("telephony.spool.os.fdatasync", doing("data", os.fdatasync))
+    monkeypatch.setattr("telephony.spool.sync_directory", doing("name", sync_directory))
+    spool = Spool(tmp_path)
+    spool.append(whole_call(1))
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            spool.sync()
+    for _ in range(2):
+        spool.sync()
+    assert done == ["data", "data", "name", "data"], "once the name is kept, it stays kept"
+    spool.take(spool.end)
+    spool.remove()
+    spool.append(whole_call(2))
+    successor = Spool(tmp_path)
+    successor.append(whole_call(3))
+    for each in (spool, successor):  # a new file, and one of a process that may have been killed before its first sync
+        done.clear()
+        each.sync()
+        assert done == ["data", "name"]
 
 
 def test_a_batch_is_written_whole_or_not_at_all(desk: Desk) -> None:
