@@ -2,7 +2,8 @@
 
 ``python -m tests.bench.bench_speech --models build/models`` prints a table and writes build/bench/speech.json: the
 character error rate with its 95 % interval and the real-time factor on one core, on the 30 utterances beside the
-checkout at 8 kHz A-law and on a copy with noise. Ours is what the worker runs; naked is the engine's own example.
+checkout at 8 kHz A-law and on a copy with noise; and in how many of fifty sounds without speech words are written. Ours
+is what the worker runs; naked is the engine's own example.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from tests.bench.characters import Errors, errors, interval, rate, ratio_interval
 from tests.bench.naked_speech import naked
-from tests.bench.speech_sets import CONDITIONS, HZ, Utterance, halves, utterances
+from tests.bench.speech_sets import CONDITIONS, HZ, Utterance, halves, utterances, write_mono
+from tests.transcription.nonspeech import clips
 from transcription import models
 from transcription.choose import load
 from transcription.model_store import InstalledModel
@@ -113,6 +115,20 @@ def measure(model: InstalledModel, scratch: Path, ways: Sequence[str]) -> list[F
     return found
 
 
+def inventions(model: InstalledModel, scratch: Path, way: str) -> None:
+    """Print in how many of fifty sounds without speech ``model`` writes words."""
+    found = []
+    for number, clip in enumerate(clips(50, seed=2026)):
+        path = scratch / f"nobody-{number}.wav"
+        write_mono(path, clip.samples)
+        found.append(Utterance(name=clip.kind, text="", samples=clip.samples, path=path))
+    listen = _listener(model, way)
+    texts = [(one.name, text) for one in found if (text := listen(one).strip())]
+    print(f"{model.name:16} {way:6} text in {len(texts)} of {len(found)} sounds without speech", flush=True)
+    for kind, text in texts:
+        print(f"    {kind}: {text[:60]}", flush=True)
+
+
 def _listener(model: InstalledModel, way: str) -> Callable[[Utterance], str]:
     if way == "naked":
         hear = naked(model)
@@ -145,6 +161,8 @@ def main() -> None:
     for model in models.installed(options.models):
         if not options.model or model.name in options.model:
             found += measure(model, out / "speech", options.way or ("naked", "ours"))
+            for way in options.way or ("naked", "ours"):
+                inventions(model, out / "speech", way)
     (out / "speech.json").write_text(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
     if options.texts:
         for figure in found:

@@ -65,6 +65,9 @@ class SlowEngine:
                 self.at_once -= 1
 
 
+_SHORT = np.ones(800, np.int16)
+
+
 class Works:
     """A room, recordings of its calls, and a foreman over them."""
 
@@ -96,9 +99,9 @@ class Works:
         manifest = {"engine": "vosk", "language": "zh", "sha256": "ee" * 32, "size_bytes": 0, "known": False}
         (folder / "manifest.json").write_text(json.dumps({**manifest, "files": {}}), encoding="utf-8")
 
-    def recording(self, **row: object) -> str:
+    def recording(self, caller: Samples = _SHORT, officer: Samples = _SHORT, **row: object) -> str:
         call_id = self.room.answered_call()
-        path = write_stereo(self.root / f"{call_id}.wav", np.ones(800, np.int16), np.ones(800, np.int16))
+        path = write_stereo(self.root / f"{call_id}.wav", caller, officer)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         facts = RecordingFacts(call_id=call_id, path=path.name, sha256=sha256, seconds=0.1, samples=800)
         self.room.recordings.seal(facts)
@@ -111,8 +114,8 @@ class Works:
         with self.room.store.reading() as session:
             return session.get_one(RecordingRow, call_id)
 
-    def wait(self, done: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + 15
+    def wait(self, done: Callable[[], bool], what: str, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, what
             time.sleep(0.02)
