@@ -28,6 +28,7 @@ NAVIGATION: tuple[tuple[str, str, Right, str], ...] = (
     ("checks", "/checks", Right.SEE_CALLS, "8"),
     ("recordings", "/recordings", Right.SEE_DESK, "9"),
     ("evidence", "/evidence", Right.SEE_EVIDENCE, "0"),
+    ("vocabulary", "/vocabulary", Right.SEE_WORDS, "w"),
 )
 
 

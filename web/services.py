@@ -29,7 +29,9 @@ from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
 from duty.services.secrecy import Secrecy
+from duty.services.suggestions import Suggestions
 from duty.services.versions import Versions
+from duty.services.words import Words
 from duty.store.database import Store
 from duty.vault.keyfile import MasterKeys
 
@@ -60,6 +62,8 @@ class Services:
     pins: Pins
     recordings: Recordings
     secrecy: Secrecy
+    suggestions: Suggestions
+    words: Words
     versions: Versions
 
 
@@ -92,5 +96,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         pins=Pins(store, clock, accounts=accounts),
         recordings=Recordings(store, clock, keys),
         secrecy=Secrecy(store, clock, keys, opening=timedelta(minutes=settings.secrecy.opening_minutes)),
+        suggestions=Suggestions(store, clock),
+        words=Words(store, clock),
         versions=Versions(store, clock),
     )

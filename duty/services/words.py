@@ -116,9 +116,8 @@ class Words:
 
         Raises Forbidden, Refused for what is no word, its pinyin, or is in the list already.
         """
-        word = _checked(new)
+        unit_id, word = self._scope(actor, shared=new.shared), _checked(new)
         with self._store.writing() as session:
-            unit_id = self._scope(actor, shared=new.shared)
             if _same(session, word, unit_id) is not None:
                 raise Refused("word_known", word=word.word)
             row = self._insert(session, actor, word, unit_id)
@@ -127,6 +126,7 @@ class Words:
 
     def edit(self, actor: Actor, word_id: int, new: NewWord) -> None:
         """Correct a word; what it was is in the audit log. Raises NotFound, Forbidden, Refused."""
+        actor.require(Right.EDIT_WORDS, actor.unit_id)
         word = _checked(new)
         with self._store.writing() as session:
             row = self._row(session, actor, word_id)

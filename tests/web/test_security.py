@@ -14,6 +14,9 @@ from fastapi.testclient import TestClient
 from duty.domain.exceptions import ExceptionWay
 from duty.domain.linechecks import CheckKind, Finding, Verdict
 from duty.domain.rights import Right, Role
+from duty.domain.vocabulary import Suggestion, WordClass
+from duty.services.suggestions import keep_suggestions
+from duty.services.words import NewWord
 from tests.web.conftest import SignIn
 from tests.web.room import LINE, PASSWORD, Room, missed_call, whole_call
 from web.hardening import MAX_BODY_BYTES
@@ -68,6 +71,9 @@ IDS = {
     "part": "calls",
     "version": "1",
     "transcript_id": "1",
+    "word_id": "1",
+    "suggestion_id": "1",
+    "decision": "accepted",
     "login": "officer1",
 }
 
@@ -121,6 +127,7 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/calls/{call_id}/audio"): Right.LISTEN,
     ("GET", "/calls/{call_id}/peaks"): Right.LISTEN,
     ("POST", "/calls/{call_id}/transcribe-again"): Right.EDIT_DRAFT,
+    ("POST", "/suggestions/{suggestion_id}/{decision}"): Right.EDIT_DRAFT,
     ("POST", "/calls/{call_id}/entries"): Right.EDIT_DRAFT,
     ("POST", "/calls/{call_id}/versions/{version}/choose"): Right.EDIT_DRAFT,
     ("POST", "/entries/{entry_id}/save"): Right.EDIT_DRAFT,
@@ -159,6 +166,15 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("GET", "/evidence"): Right.SEE_EVIDENCE,
     ("GET", "/evidence/{evidence_id}"): Right.SEE_EVIDENCE,
     ("GET", "/evidence/{evidence_id}/message"): Right.SEE_EVIDENCE,
+    ("GET", "/vocabulary"): Right.SEE_WORDS,
+    ("GET", "/vocabulary/pinyin"): Right.SEE_WORDS,
+    ("GET", "/vocabulary/export.csv"): Right.SEE_WORDS,
+    ("GET", "/vocabulary/{word_id}/edit"): Right.SEE_WORDS,
+    ("POST", "/vocabulary"): Right.EDIT_WORDS,
+    ("POST", "/vocabulary/import"): Right.EDIT_WORDS,
+    ("POST", "/vocabulary/{word_id}"): Right.EDIT_WORDS,
+    ("POST", "/vocabulary/{word_id}/withdraw"): Right.EDIT_WORDS,
+    ("POST", "/vocabulary/{word_id}/restore"): Right.EDIT_WORDS,
     ("POST", "/calls/{call_id}/holds"): Right.REVIEW_CALLS,
     ("POST", "/calls/{call_id}/holds/{hold_id}/lift"): Right.REVIEW_CALLS,
     ("GET", "/api/v1/desk/calls"): Right.SEE_DESK,
@@ -209,6 +225,7 @@ BODIES: dict[str, object] = {
     "open": {"reason": "核实来电内容"},
     "contacts": {"organisation": "某单位"},
     "directory": {"organisation": "某单位"},
+    "vocabulary": {"word": "后退巷", "class": "road"},
     "officers": {"unit": "LT", "login": "x", "name": "x", "role.officer": "on"},
 }
 
@@ -225,6 +242,7 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
     failed_check(room)
     asked_exception(room)
     blocked_forward(room)
+    own_word(room)
     client = sign_in(f"{role.value}1")
     rights = room.actor(f"{role.value}1").rights()
     for (method, path), right in NEEDS.items():
@@ -239,6 +257,14 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
         refused = answer.status_code in (403, 404)
         assert refused != allowed, (role, method, path, answer.status_code, answer.text[-300:])
         assert answer.status_code < 500, (role, method, path, answer.text)
+
+
+def own_word(room: Room) -> None:
+    """A word that an officer added, and a suggestion for the call's transcript."""
+    room.services.words.add(room.actor("officer1"), NewWord(word="前进巷", word_class="road"))
+    place = Suggestion(segment=1, start_char=0, end_char=3, word="北郊乡", word_class=WordClass.AREA, distance=0.0)
+    with room.services.store.writing() as session:
+        keep_suggestions(session, 1, [place])
 
 
 def asked_exception(room: Room) -> None:

@@ -19,6 +19,7 @@ from web.screens import (
     secrecy,
     signin,
     stream,
+    vocabulary,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -38,4 +39,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     recordings.router,
     evidence.router,
     officers.router,
+    vocabulary.router,
 )

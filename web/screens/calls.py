@@ -13,15 +13,16 @@ from duty.domain.entries import EntryState
 from duty.domain.happenings import AlarmKind
 from duty.domain.rights import Actor, Right
 from duty.services.callreview import CallDossier, CallFilter
-from duty.store.tables import TranscriptRow
 from web import words
 from web.audio import Listening
 from web.render import render
 from web.screens.drafting import workbench
 from web.screens.filters import MAX_WORDS_CHARS, choice, day, number, paging
 from web.screens.secrecy import SecrecyPanel, panel, with_words
+from web.screens.vocabulary import word_form
 from web.services import Services
 from web.sessions import Acting, Fields, House
+from web.transcript import open_ones, segments
 
 router = APIRouter()
 PAGE = 50
@@ -76,6 +77,8 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
         secrecy=secrecy,
         may_listen=_may_listen(actor, dossier, secrecy),
         may_enter=actor.may(Right.EDIT_DRAFT, dossier.call.unit_id),
+        may_add_words=actor.may(Right.EDIT_WORDS, actor.unit_id) and not secrecy.active,
+        **word_form(actor),
         holds=house.holds.of_call(call_id),
         may_hold=actor.may(Right.REVIEW_CALLS, dossier.call.unit_id) and _sealed(dossier),
         **_shown(house, actor, dossier),
@@ -157,6 +160,7 @@ def _sealed(dossier: CallDossier) -> bool:
 def _shown(house: Services, actor: Actor, dossier: CallDossier, version: int = 0) -> dict[str, Any]:
     chosen = dossier.transcript
     transcript = next((row for row in dossier.transcripts if row.id == version), chosen)
+    suggestions = house.suggestions.of_transcript(actor, transcript.id) if transcript is not None else []
     return {
         "call": dossier.call,
         "unit": dossier.unit,
@@ -170,21 +174,7 @@ def _shown(house: Services, actor: Actor, dossier: CallDossier, version: int = 0
         "versions": dossier.transcripts,
         "chosen": chosen.id if chosen is not None else None,
         "models": house.versions.models(),
-        "segments": segments(transcript) if transcript is not None else [],
+        "segments": segments(transcript, suggestions) if transcript is not None else [],
+        "open_suggestions": open_ones(suggestions),
         "no_engine": house.alarms.stands(AlarmKind.NO_ENGINE),
     }
-
-
-def segments(transcript: TranscriptRow) -> list[dict[str, Any]]:
-    """The transcript as the page shows it: each segment cut where it can be clicked."""
-    return [
-        {
-            "ordinal": row.ordinal,
-            "speaker": row.speaker,
-            "start_s": row.start_s,
-            "end_s": row.end_s,
-            "low": row.confidence < words.MIDDLE,
-            "pieces": words.pieces(row.text, row.words, row.start_s, row.end_s),
-        }
-        for row in transcript.segments
-    ]

@@ -32,7 +32,10 @@
     var body = document.querySelector("#keymap tbody");
     if (!body) { return; }
     body.textContent = "";
+    var listed = {};
     keyed().forEach(function (element) {
+      if (listed[element.dataset.key]) { return; }
+      listed[element.dataset.key] = true;
       var line = body.insertRow();
       var key = document.createElement("kbd");
       var name = element.dataset.key;
