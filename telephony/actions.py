@@ -10,6 +10,7 @@ from duty.domain.linechecks import Finding
 from duty.domain.transcripts import Speaker
 from telephony.guard import Way
 from telephony.probe_evidence import OurSide
+from telephony.sip.flow import Transport
 from telephony.sip.sdp import AudioTarget
 
 
@@ -179,9 +180,11 @@ class StopPlaying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseMedia:
-    """The call is over: seal its recording and give its ports back."""
+    """The call is over: seal its recording and give its ports back. ``signalling`` names the transport of each side,
+    by speaker."""
 
     call_id: str
+    signalling: dict[Speaker, Transport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from telephony.line import LineProfile
 from telephony.serverleg import ServerLeg
 from telephony.sip import causes
 from telephony.sip.errors import LocalProtocolError, RemoteProtocolError
-from telephony.sip.flow import Flow
+from telephony.sip.flow import Flow, Transport
 from telephony.sip.inspection import inspect
 from telephony.sip.message import Request, Response, make_response
 from telephony.sip.multipart import session_description
@@ -218,6 +218,10 @@ class Call:
             self.report(attempt, source=source, raw=raw or told.encode())
         return passes
 
+    def transports(self) -> dict[Speaker, Transport]:
+        """By what each side's signalling comes."""
+        return {leg.speaker: leg.flow.transport for leg in (self.network, self.desk) if leg is not None}
+
     def hear(self, leg: Leg) -> None:
         """Send ``leg`` its audio from now on."""
         if leg.target is not None:
@@ -243,7 +247,7 @@ class Call:
         for leg in self.client_legs():
             leg.cancel(self._wire, reason=self._cancel_reason)
         self.record(CallEventKind.ENDED, outcome, reason=reason, **self.cause.data())
-        self.actions.append(ReleaseMedia(call_id=self.call_id))
+        self.actions.append(ReleaseMedia(call_id=self.call_id, signalling=self.transports()))
 
     def note_cancel(self, reasons: tuple[str, ...]) -> None:
         """The Reason fields of a CANCEL: for the book, and for the phones, which show no missed call where somebody

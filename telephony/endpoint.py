@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ from telephony.rtp.g711 import Samples
 from telephony.rtp.music import hold_music
 from telephony.rtp.tones import ringback
 from telephony.sealing import SealedRecording
-from telephony.sip.flow import Flow
+from telephony.sip.flow import Flow, Transport
 from telephony.sip.security_description import masked
 from telephony.sockets import Listen, Sockets
 from telephony.switchboard import Switchboard
@@ -480,16 +480,17 @@ class Endpoint:
         if speaking is not None:
             speaking.cancel()
         session = self._sessions.pop(action.call_id, None)
-        self._spawn(self._seal(action.call_id, session))
+        self._spawn(self._seal(action, session))
 
-    async def _seal(self, call_id: str, session: MediaSession | None) -> None:
+    async def _seal(self, action: ReleaseMedia, session: MediaSession | None) -> None:
+        call_id = action.call_id
         try:
             sealed = await session.close() if session is not None else None
         except RecordingNotSealedError as error:
             _log.error("%s", error)
             return
         if session is not None:
-            for quality in _qualities(call_id, session):
+            for quality in _qualities(call_id, session, action.signalling):
                 self._book.note(quality)
         if sealed is None:
             self._book.note(WriteNoRecording(call_id=call_id))
@@ -541,7 +542,7 @@ def _about(action: OpenCall) -> dict[str, str]:
     return {name: signalled(value, 255) for name, value in told.items()}
 
 
-def _qualities(call_id: str, session: MediaSession) -> list[LegQuality]:
+def _qualities(call_id: str, session: MediaSession, signalling: Mapping[Speaker, Transport]) -> list[LegQuality]:
     """What the media of both sides were like; a side that neither sent nor was sent anything is left out."""
     return [
         LegQuality(
@@ -556,6 +557,7 @@ def _qualities(call_id: str, session: MediaSession) -> list[LegQuality]:
             one_way=bool(side["one_way"]),
             encryption=str(side["encryption"]),
             undeciphered=int(side["undeciphered"] or 0),
+            signalling=signalling.get(Speaker(speaker), ""),
         )
         for speaker, side in session.summary().items()
         if side["packets"] or side["sent"] or side["strays"] or side["undeciphered"]

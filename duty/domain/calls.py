@@ -158,7 +158,8 @@ class CallHappening:
 class LegQuality:
     """What the media of one side were like: packet counts, interarrival jitter and round trip in ms (RFC 3550 6.4),
     ``one_way`` where this side sent nothing while the other did, ``strays`` packets from foreign addresses.
-    ``encryption`` is the suite that sealed them (RFC 4568), "" for none, ``undeciphered`` what was not sealed by it."""
+    ``encryption`` is the suite that sealed them (RFC 4568), "" for none, ``undeciphered`` what was not sealed by it.
+    ``signalling`` is the transport of this side's signalling at the end, "" where it is not known."""
 
     call_id: str
     speaker: str
@@ -171,6 +172,7 @@ class LegQuality:
     one_way: bool
     encryption: str = ""
     undeciphered: int = 0
+    signalling: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from duty.services.withheld import withhold
 from duty.store.database import Store
 from duty.store.tables import (
     CallEventRow,
+    CallLegRow,
     CallRow,
     ContactRow,
     DraftRow,
@@ -60,6 +61,7 @@ class CallDossier:
     transcripts: list[TranscriptRow]
     draft: DraftRow | None
     entries: list[EntryRow]
+    legs: list[CallLegRow] = field(default_factory=list)
     under_secrecy: bool = False
     """Then transcripts and draft are left out here, whoever asks (6.5-a)."""
 
@@ -136,6 +138,7 @@ class CallReview:
             withhold(session, actor, entries, self._clock())
             return CallDossier(
                 call=call,
+                legs=list(session.scalars(_of(CallLegRow, call_id))),
                 unit=session.get_one(UnitRow, call.unit_id),
                 events=list(session.scalars(_of(CallEventRow, call_id))),
                 recording=recording,

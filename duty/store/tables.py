@@ -250,6 +250,7 @@ class CallLegRow(Base):
     one_way: Mapped[bool]
     encryption: Mapped[str] = mapped_column(String(32), default="", server_default="")
     undeciphered: Mapped[int] = mapped_column(default=0, server_default="0")
+    signalling: Mapped[str] = mapped_column(String(8), default="", server_default="")
 
 
 class LineCheckRow(Base):

@@ -16,7 +16,7 @@ from telephony.clientleg import ClientLeg
 from telephony.leg import EXTENSIONS, Leg, Wire
 from telephony.line import LineProfile
 from telephony.sip.errors import RemoteProtocolError
-from telephony.sip.flow import Flow
+from telephony.sip.flow import Flow, Transport
 from telephony.sip.message import Request, Response
 from telephony.siprec.intake import Intake, metadata_in, without_metadata
 from telephony.siprec.leg import OPTION, RecordingLeg
@@ -65,6 +65,10 @@ class RecordedCall(Call):
         """The recording client's side, once opened."""
         assert isinstance(self.network, RecordingLeg)  # noqa: S101 - set by opened() before any other event
         return self.network
+
+    def transports(self) -> dict[Speaker, Transport]:
+        """The recording client's, for both sides: nothing is known of how they reach it."""
+        return dict.fromkeys(Speaker, self._arrival.flow.transport)
 
     def client_legs(self) -> list[ClientLeg]:
         """None: no phone is rung."""

@@ -199,6 +199,7 @@ def test_either_side_may_be_encrypted_and_both_are_recorded(
     suites = quality(service, page.call_id, "encryption")
     assert [bool(suite) for suite in suites] == [bool(caller_encryption), bool(desk_encryption)]
     assert quality(service, page.call_id, "undeciphered") == (0, 0)
+    assert quality(service, page.call_id, "signalling") == ("TLS" if caller_encryption else "UDP", "TLS")
 
 
 def test_a_phone_that_refuses_keys_beside_plain_audio_is_offered_nothing_else(

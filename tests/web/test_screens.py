@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from duty.domain.calls import CallEventKind
+from duty.domain.calls import CallEventKind, LegQuality
 from duty.store.tables import AuditRow, EvidenceRow
 from tests.web.conftest import SignIn
 from tests.web.room import (
@@ -397,3 +397,19 @@ def test_the_evidence_of_a_refusal_is_shown_to_who_may_see_it_and_each_look_is_w
         session.execute(update(EvidenceRow).values(raw=b"REFER"))
     assert actions == ["see_evidence", "take_evidence"]
     assert "与存证链不一致" in leader.get("/evidence/1").text
+
+
+@pytest.mark.rule("6.1-d")
+def test_how_each_side_of_a_call_was_protected_is_shown(room: Room, officer: TestClient) -> None:
+    whole_call(room, CALL)
+    assert "两侧线路与加密" not in officer.get(f"/calls/{CALL}").text, "nothing is known of the media"
+    common = {"call_id": CALL, "packets": 1500, "round_trip_ms": None, "strays": 0, "one_way": False}
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    rate = room.book.rate_leg
+    rate(LegQuality(**common, speaker="caller", codec="PCMA", lost=3, jitter_ms=4.6, signalling="UDP"))
+    protected = {"encryption": suite, "undeciphered": 2, "signalling": "TLS"}
+    rate(LegQuality(**common, speaker="officer", codec="G722", lost=0, jitter_ms=1.0, **protected))
+    for path in (f"/calls/{CALL}", f"/calls/{CALL}/part/timeline"):
+        page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", officer.get(path).text))
+        assert "来电人 未加密 RTP 未加密 UDP PCMA 3 / 1500 5 毫秒 —" in page
+        assert f"值班员 已加密 SRTP {suite} 另有 2 个包无法解密，已丢弃 已加密 TLS G722 0 / 1500 1 毫秒 —" in page

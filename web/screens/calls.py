@@ -167,6 +167,7 @@ def _shown(house: Services, actor: Actor, dossier: CallDossier, version: int = 0
         "recording": dossier.recording,
         "gaps": words.gaps(dossier.recording.gaps, dossier.recording.samples) if dossier.recording else [],
         "events": dossier.events,
+        "legs": dossier.legs,
         "evidence": house.evidence.page(actor, limit=EVIDENCE_SHOWN, call_id=dossier.call.id)
         if actor.may(Right.SEE_EVIDENCE)
         else [],
