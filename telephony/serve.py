@@ -12,6 +12,7 @@ import signal
 import tomllib
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from telephony import heartbeat, salvage
 from telephony.batchstore import BatchStore
 from telephony.bookkeeper import Bookkeeper
 from telephony.bookwork import BookWriter
+from telephony.chores import Chores
 from telephony.diskwatch import DiskWatch
 from telephony.endpoint import Endpoint, facts_of
 from telephony.exceptionwatch import watch
@@ -122,22 +124,21 @@ async def _serve(settings: Settings, secrets: Secrets) -> None:
         root=settings.data.recordings,
         clock=loop.time,
     )
-    chores = [
-        loop.create_task(
-            heartbeat.keep(outages, {line.number: line.on_outage for line in settings.lines}, since=opened_at)
-        ),
-        loop.create_task(_poll_commands(endpoint, commands)),
-        loop.create_task(runner.run()),
-        loop.create_task(watch(ForwardExceptions(store, utc_now).approved, endpoint.allow)),
-        loop.create_task(disk.run()),
-        loop.create_task(live.run()),
-        *(loop.create_task(watch_trunk(line, endpoint.trunks_located)) for line in trunks if line.open),
-    ]
+    on_outage = {line.number: line.on_outage for line in settings.lines}
+    chores = Chores(partial(_chore_failed, alarms))
+    chores.begin("heartbeat", lambda: heartbeat.keep(outages, on_outage, since=opened_at))
+    chores.begin("commands", lambda: _poll_commands(endpoint, commands))
+    chores.begin("checks", runner.run)
+    chores.begin("exceptions", lambda: watch(ForwardExceptions(store, utc_now).approved, endpoint.allow))
+    chores.begin("disk", disk.run)
+    chores.begin("live", live.run)
+    for line in trunks:
+        if line.open:
+            chores.begin("trunks", partial(watch_trunk, line, endpoint.trunks_located))
     if not tidied:
-        chores.append(loop.create_task(_tidy_later(tidy)))
+        chores.begin("tidy", lambda: _tidy_later(tidy))
     await stop.wait()
-    for chore in chores:
-        chore.cancel()
+    chores.stop()
     await endpoint.close()
     await runner.close()
     await asyncio.to_thread(book.close)
@@ -339,6 +340,10 @@ def _store_trouble(alarms: Alarms, troubled: bool) -> None:
         alarms.report(AlarmKind.STORE_RECOVERED, Severity.WARNING, subject="store")
     except SQLAlchemyError:
         _log.exception("the database is away again before its return could be written down")
+
+
+def _chore_failed(alarms: Alarms, name: str, error: Exception) -> None:
+    alarms.report(AlarmKind.CHORE_FAILED, Severity.WARNING, subject=name, error=type(error).__name__)
 
 
 async def _poll_commands(endpoint: Endpoint, commands: Commands) -> None:

@@ -41,6 +41,7 @@ class AlarmKind(StrEnum):
     TRANSCRIPTION_FAILED = "transcription_failed"
     STORE_RECOVERED = "store_recovered"
     PROCESS_RESTARTED = "process_restarted"
+    CHORE_FAILED = "chore_failed"
     LINE_CHECK_FAILED = "line_check_failed"
     SPOT_CHECK_FAILED = "spot_check_failed"
     SIP_ATTACK = "sip_attack"

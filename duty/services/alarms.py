@@ -38,7 +38,7 @@ STANDING = frozenset(
 SUBJECT_CHARS = 120
 """How much of an alarm's subject is kept."""
 
-COUNTED = frozenset({AlarmKind.PROCESS_RESTARTED})
+COUNTED = frozenset({AlarmKind.PROCESS_RESTARTED, AlarmKind.CHORE_FAILED})
 """Kinds that may repeat many times a minute: while one is unacknowledged, a further one only counts up."""
 
 
