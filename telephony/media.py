@@ -173,8 +173,16 @@ class MediaPlane:
                 now = self.clock()
                 for session in sessions[number::_SLICES]:
                     if session in self._sessions:
-                        session.tick(now)
-            self.recordings.tick(self.clock())
+                        _tick(session.tick, now)
+            _tick(self.recordings.tick, self.clock())
+
+
+def _tick(one: Callable[[float], None], now: float) -> None:
+    """What fails in one call must not keep the recordings of all from the disk."""
+    try:
+        one(now)
+    except Exception:  # noqa: BLE001 - the edge
+        _log.exception("a tick of the media failed")
 
 
 def _add(totals: dict[str, int], session: MediaSession) -> None:

@@ -163,6 +163,10 @@ def channel(sealed: SealedRecording, speaker: Speaker) -> bytes:
     return next(sealed.directory.glob(f"{speaker.value}.?law")).read_bytes()
 
 
+def raw_bytes(root: Path) -> int:
+    return sum(path.stat().st_size for path in root.rglob("caller.?law"))
+
+
 def stereo(sealed: SealedRecording) -> np.ndarray:
     with wave.open(str(sealed.wav_path)) as wav:
         return np.frombuffer(wav.readframes(wav.getnframes()), dtype="<i2").reshape(-1, 2)
@@ -551,6 +555,28 @@ async def test_silence_is_reported_once_until_it_ends(room: Room) -> None:
     assert fast_clock() - (room.session.last_packet_at(Speaker.CALLER) or 0) < 1.0
     await asyncio.sleep(1.2)
     assert silences == [Speaker.CALLER] * 2
+
+
+async def test_a_fault_in_one_call_keeps_no_recording_from_the_disk(room: Room, tmp_path: Path) -> None:
+    caller = await room.peer(Speaker.CALLER)
+    heard: list[Speaker] = []
+
+    def fault(_leg: Speaker) -> None:
+        raise LookupError("a fault that nobody thought of")
+
+    room.session.on_voice = fault
+    room.session.start_recording()
+    other = room.plane.open("f" * 32, started_at=now())
+    other.on_voice = heard.append
+    second = await room.peer(None)
+    other.set_remote(Speaker.CALLER, second.remote)
+    await caller.talk(room.at(Speaker.CALLER), NOISE[:1600])
+    await asyncio.sleep(0.3)
+    await second.talk(other.address(Speaker.CALLER), NOISE[:1600])
+    await caller.talk(room.at(Speaker.CALLER), NOISE[:8000])
+    await asyncio.sleep(0.6)
+    assert heard == [Speaker.CALLER]
+    assert raw_bytes(tmp_path) > 8000
 
 
 async def test_the_silence_of_a_side_that_holds_is_no_fault(room: Room) -> None:
