@@ -12,11 +12,12 @@ from transcription.script import simplified
 
 _WIDE = str.maketrans({",": "，", "?": "？", "!": "！", ":": "：", ";": "；", "(": "（", ")": "）"})
 _NARROW = {ord("０") + i: str(i) for i in range(10)} | {ord("％"): "%", ord("．"): "."}
-_SPOKEN = {
+SPOKEN_DIGITS = {
     **dict(zip("零一二三四五六七八九", "0123456789", strict=True)),
     **dict(zip("〇○洞幺妖腰两拐勾", "000111279", strict=True)),
 }
-_DIGIT = "".join(_SPOKEN) + "0-9"
+"""Digits as they are said one by one, in Arabic."""
+_DIGIT = "".join(SPOKEN_DIGITS) + "0-9"
 _PHONE = re.compile(rf"(?<![{_DIGIT}.])[{_DIGIT}](?:[，,、。\-—\s转]{{0,2}}[{_DIGIT}]){{6,}}(?![{_DIGIT}])")
 _VALUES = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _PAUSE_SHARE = 6
@@ -78,7 +79,9 @@ def phone_numbers(text: str) -> list[PhoneNumber]:
     found = []
     for match in _PHONE.finditer(text):
         digits = "".join(
-            _SPOKEN.get(char, char) for char in match.group() if char in _SPOKEN or (char.isascii() and char.isdigit())
+            SPOKEN_DIGITS.get(char, char)
+            for char in match.group()
+            if char in SPOKEN_DIGITS or (char.isascii() and char.isdigit())
         )
         if 7 <= len(digits) <= 13 and not re.search(r"[十百千万亿]", text[match.end() : match.end() + 1]):
             found.append(PhoneNumber(start=match.start(), end=match.end(), digits=digits))

@@ -14,7 +14,7 @@ from transcription.evaluation.fieldscore import FIELDS, FieldReport, measure_fie
 from transcription.lexicon import Lexicon, load_lexicon
 
 GOAL = 0.9
-REACHED = {"time": 0.82, "place": 0.64, "casualties": 0.82, "phone": 0.96, "unit": 0.88}
+REACHED = {"time": 0.81, "place": 0.65, "casualties": 0.82, "phone": 0.95, "unit": 0.89}
 """F1 on the test calls as last measured, rounded down (docs/benchmarks.md); below the goal there is work left."""
 CORPUS = Path(__file__).resolve().parents[1] / "corpus" / "duty_calls"
 
@@ -53,7 +53,7 @@ def test_fields_of_calls_no_rule_was_made_from(report: FieldReport, field: str) 
 
 @pytest.mark.rule("7.2-a")
 def test_classes_and_kinds(report: FieldReport) -> None:
-    assert report.classes_right / report.calls >= 0.78
+    assert report.classes_right / report.calls >= 0.83
     assert report.kinds_right / report.calls >= 0.88
 
 

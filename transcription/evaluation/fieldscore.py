@@ -11,12 +11,16 @@ from duty.domain.drafts import Draft, FieldName
 from transcription.draft import CallFacts, draft
 from transcription.evaluation.corpus import GoldCall
 from transcription.fields.figures import FATES
+from transcription.fields.homophones import sounds
 from transcription.lexicon import Lexicon
 
 FIELDS = ("time", "place", "casualties", "phone", "unit")
 _ABOVE = re.compile(r"^(?:河南省)?(?:开封市)?(?:龙亭区)?")
 _ROOM = re.compile(r"(?<=..)(?<!政府)(?<![省市区县]委)(?:值班室|调度室)$")
-_TAIL = re.compile(r"(?:村|社区|附近|门口|路口)$")
+_TAIL = re.compile(
+    r"(?:村|社区|附近|门口|路口|(?:[东西南北中]{1,2}|上|下)(?:段|头|侧|边|面|门|口|岸)|对面|旁边|里头?|里面|一带|辖区|院内|"
+    r"(?:交叉|交|道)口|[东西南北]{2}角)+$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +154,38 @@ def _matching(name: str, wanted: Iterable[str], found: Sequence[str]) -> int:
 
 
 def _same_place(one: str, other: str) -> bool:
-    """The same spot: the names agree but for the city and district before and 村, 附近 and the like behind; a township
-    may stand on one side only."""
+    """The same spot: the names agree but for the city and district before and 村, 附近, 北段 and the like behind; a
+    township may stand on one side only. Names that sound alike are one name, digits are said or written, and a crossing
+    is as well given by both its roads as by the first."""
+    return any(_agree(left, right) for left in _corners(one) for right in _corners(other))
+
+
+def _corners(value: str) -> list[str]:
+    """``value`` and, for a crossing, its first road."""
+    found = [value]
+    if (crossing := _CROSSING.match(value)) is not None:
+        found.append(crossing["first"])
+    return found
+
+
+def _agree(one: str, other: str) -> bool:
     left, right = (_TAIL.sub("", _plain(value)) for value in (one, other))
-    return left == right or any(
-        a.endswith(b) and re.fullmatch(r".{2,5}(?:乡|镇|街道)", a[: -len(b)]) is not None
+    return _same_sound(left, right) or any(
+        _same_sound(a[-len(b) :], b) and re.fullmatch(r".{2,5}(?:乡|镇|街道)", a[: -len(b)]) is not None
         for a, b in ((left, right), (right, left))
-        if len(a) > len(b)
+        if len(a) > len(b) > 0
     )
 
 
+def _same_sound(one: str, other: str) -> bool:
+    return len(one) == len(other) and sounds(one) == sounds(other)
+
+
 def _plain(value: str) -> str:
-    return _ABOVE.sub("", value)
+    return _ABOVE.sub("", value).translate(_DIGITS)
+
+
+_DIGITS = str.maketrans("0123456789幺洞拐两〇", "零一二三四五六七八九一零七二零")
+_CROSSING = re.compile(
+    r"(?P<first>.{2,8}?(?:路|街|道|线|高速))(?:与|和|跟|、|到).{2,8}(?:路|街|道|线|口)(?:交叉口|交汇处|交口|路口|口)?$"
+)

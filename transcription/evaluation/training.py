@@ -23,16 +23,16 @@ from transcription.evaluation.corpus import GoldCall, read_corpus
 from transcription.evaluation.fieldscore import same_value, wanted_value
 from transcription.fields.extract import ranked_counts, ranked_options
 from transcription.fields.figures import FATES
-from transcription.fields.kinds import call_kind
+from transcription.fields.kinds import call_kind, class_hits, class_options
 from transcription.fields.ranking import Weights, chances
 from transcription.fields.reading import turns
 from transcription.lexicon import Lexicon, load_lexicon
 
-RANKED = ("unit", "time", "place")
+RANKED = ("unit", "time", "place", "phone")
 """In this order, since the place is chosen knowing the unit."""
 _STEPS = 400
 _FOLDS = 8
-_PENALTY = 0.02
+_PENALTY, _PENALTY_OF_CLASSES = 0.02, 0.005
 _SEEN = 3
 """A feature that fewer calls show is not learnt."""
 
@@ -79,6 +79,19 @@ def count_examples(calls: Iterable[GoldCall], lexicon: Lexicon) -> list[Example]
                     right=frozenset(right or {len(options)}),
                 )
             )
+    return made
+
+
+def class_examples(calls: Iterable[GoldCall], lexicon: Lexicon) -> list[Example]:
+    """One example for each development call that is an event: which of the nine classes it is."""
+    made = []
+    for call in calls:
+        if call.part != "dev" or not call.event_class:
+            continue
+        spoken = turns(call.transcript())
+        options = class_options(class_hits(spoken, lexicon), spoken, lexicon)
+        right = [rule.number for rule in lexicon.calls.classes].index(call.event_class)
+        made.append(Example(call_id=call.call_id, options=(*options, frozenset()), right=frozenset({right})))
     return made
 
 
@@ -149,17 +162,21 @@ def crossed(known: Sequence[Example], penalty: float = _PENALTY) -> dict[str, bo
     return found
 
 
+def _known(field: str, calls: list[GoldCall], lexicon: Lexicon, weights: dict[str, Weights]) -> list[Example]:
+    if field == "casualties":
+        return unbiased(count_examples(calls, lexicon))
+    return class_examples(calls, lexicon) if field == "class" else examples(calls, field, lexicon, weights)
+
+
 def main(folder: str) -> None:
     """Learn from the corpus in ``folder``, print what cross-validation says, and write the weights."""
     calls, lexicon = read_corpus(Path(folder).glob("*.toml")), load_lexicon()
     weights: dict[str, Weights] = {}
-    for field in (*RANKED, "casualties"):
-        if field == "casualties":
-            known = unbiased(count_examples(calls, lexicon))
-        else:
-            known = examples(calls, field, lexicon, weights)
-        found = crossed(known)
-        weights[field] = learn(known)
+    for field in (*RANKED, "casualties", "class"):
+        known = _known(field, calls, lexicon, weights)
+        penalty = _PENALTY_OF_CLASSES if field == "class" else _PENALTY
+        found = crossed(known, penalty)
+        weights[field] = learn(known, penalty=penalty)
         print(f"{field}: {sum(found.values())} of {len(known)} calls right in cross-validation")
     target = Path(str(resources.files("config") / "vocabulary" / "ranking.json"))
     target.write_text(json.dumps(weights, ensure_ascii=False, indent=0, sort_keys=True) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from duty.domain.transcripts import Speaker
 from transcription.fields.figures import DEAD, EVACUATED, FATES, ILL, INJURED, MISSING, TRAPPED, Figure
 from transcription.fields.reading import Turn
+from transcription.fields.surroundings import reply_features
 from transcription.normalise import number
 
 _SAID = {
@@ -60,8 +61,6 @@ _DENIAL = re.compile(
     r"背)出来了?|全部?救出|获救|脱险|找[到着]了)"
 )
 _QUESTION = re.compile(r"几个?|多少|吗|有没有|有无|没有$|没$|不$|是否|怎么样|如何|怎样|[死伤][没不]")
-_YES = re.compile(r"^(?:嗯|对|是|没错|中|哎|，|的|嘞|呃|啊|好|行|就是)+(?=，|。|$|[^不])")
-_NAY = re.compile(r"^(?:不|没(?!错)|错|反了|等|哪|哦不|噢不|不止|[零〇一二两三四五六七八九十百]+(?!个对))")
 _CUES = {
     "total": (
         r"(?:一共|总共|共计|共|累计|合计|加起来|加上|总数|统计|就是|那?算|准数|确定|一总|最后|后来|现在|"
@@ -249,13 +248,7 @@ def _answered(turns: Sequence[Turn], each: _Mention) -> Iterator[str]:
     turn = turns[each.index]
     if _QUESTION.search(turn.text[each.end : each.end + 8]):
         yield "officer asks"
-    reply = turns[each.index + 1].text if each.index + 1 < len(turns) else ""
-    if _YES.match(reply):
-        yield "confirmed"
-    elif _NAY.match(reply):
-        yield "refused"
-    else:
-        yield "let stand"
+    yield from reply_features(turns, each.index)
 
 
 def _link(turns: Sequence[Turn], each: _Mention, fate: str) -> str:

@@ -14,14 +14,13 @@ from transcription.fields.casualties import Count, count_options, fates_spoken_o
 from transcription.fields.events import SaidEvent, said_events
 from transcription.fields.figures import DEAD, EVACUATED, ILL, INJURED, MISSING, TRAPPED, said_figures
 from transcription.fields.kinds import call_kind, report_class
-from transcription.fields.options import Option, place_options, time_options, unit_options
+from transcription.fields.options import Option, phone_options, place_options, time_options, unit_options
 from transcription.fields.people import introduction
 from transcription.fields.places import SaidPlace, said_places
 from transcription.fields.ranking import Weights, chances
 from transcription.fields.reading import Turn, turns
 from transcription.fields.surroundings import call_of, of_none
 from transcription.lexicon import Lexicon
-from transcription.normalise import phone_numbers
 
 _MEASURES = re.compile(
     r"(?:已经|已|正在|立即|及时|组织|启动|开展)[^，。；]{0,14}(?:到场|到达|赶到|赶赴|处置|扑灭|救治|救援|转移|疏散|封闭|封控|抢修|抢险|搜救|"
@@ -46,8 +45,6 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
     for turn in spoken:
         weight = 1.0 if turn.speaker is Speaker.CALLER else _OFFICER
         fields += _events(turn, weight, lexicon)
-        if turn.speaker is Speaker.CALLER:
-            fields += _phones(turn)
     fields += _people(callers, lexicon)
     fields += _matching(callers, FieldName.MEASURES, _MEASURES, 0.7)
     fields += _matching(callers, FieldName.REQUEST, _REQUEST, 0.6)
@@ -56,6 +53,7 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
     fields += _casualties(spoken, kind_shown, lexicon.weights.get("casualties", {}))
     if kind := next((field.normalised for field in what if field.name is FieldName.KIND), ""):
         nothing = _OF_EVENTS | (set() if kind in _ABOUT_PLACES else {FieldName.PLACE})
+        nothing |= {FieldName.CALLER_PHONE} if kind == "wrong_number" else set()
         fields = [field for field in fields if field.name not in nothing]
     fields += what
     order = list(FieldName)
@@ -113,11 +111,22 @@ class Ranked:
     nothing: frozenset[str]
     chances: tuple[float, ...]
 
+    def together(self) -> dict[str, float]:
+        """The chance of each value, over all the words that say it."""
+        sums: dict[str, float] = {}
+        for option, chance in zip(self.options, self.chances, strict=True):
+            sums[option.normalised] = sums.get(option.normalised, 0.0) + chance
+        return sums
+
     @property
     def best(self) -> Option | None:
-        """The likeliest option; None where no value is likelier still."""
-        at = max(range(len(self.options)), key=lambda i: self.chances[i], default=None)
-        return None if at is None or self.chances[at] < 1 - sum(self.chances) else self.options[at]
+        """The likeliest words of the likeliest value; None where it is likelier that there is none."""
+        sums = self.together()
+        value = max(sums, key=lambda each: sums[each], default=None)
+        if value is None or sums[value] < 1 - sum(self.chances):
+            return None
+        found = [i for i, option in enumerate(self.options) if option.normalised == value]
+        return self.options[max(found, key=lambda i: self.chances[i])]
 
 
 def ranked_options(
@@ -131,6 +140,7 @@ def ranked_options(
     return {
         "unit": unit,
         "time": _rank(time_options(call, called_at), nothing, weights.get("time", {})),
+        "phone": _rank(phone_options(call), nothing, weights.get("phone", {})),
         "place": _rank(place_options(call, unit.best, lexicon), nothing, weights.get("place", {})),
     }
 
@@ -140,7 +150,12 @@ def _rank(options: list[Option], nothing: frozenset[str], weights: Weights) -> R
     return Ranked(options=tuple(options), nothing=nothing, chances=tuple(found))
 
 
-_RANKED = {"unit": FieldName.CALLER_UNIT, "time": FieldName.EVENT_TIME, "place": FieldName.PLACE}
+_RANKED = {
+    "unit": FieldName.CALLER_UNIT,
+    "phone": FieldName.CALLER_PHONE,
+    "time": FieldName.EVENT_TIME,
+    "place": FieldName.PLACE,
+}
 _UNLIKELY = 0.03
 
 
@@ -148,9 +163,7 @@ def _ranked(name: FieldName, ranked: Ranked, spoken: Sequence[Turn]) -> Iterable
     """The options that are likely enough to be shown; none where the call most likely says nothing of it."""
     if ranked.best is None:
         return
-    together: dict[str, float] = {}
-    for option, chance in zip(ranked.options, ranked.chances, strict=True):
-        together[option.normalised] = together.get(option.normalised, 0.0) + chance
+    together = ranked.together()
     best: dict[str, tuple[float, Option]] = {}
     for option, chance in zip(ranked.options, ranked.chances, strict=True):
         if option.normalised not in best or best[option.normalised][0] < chance:
@@ -197,20 +210,6 @@ def _people(callers: list[Turn], lexicon: Lexicon) -> Iterable[DraftField]:
         for name, part in parts:
             if part is not None:
                 yield _field(name, turn, part.start, part.end, part.sure, value=part.value)
-
-
-def _phones(turn: Turn) -> Iterable[DraftField]:
-    """Numbers that the caller gives; one that is no longer in use is none."""
-    for said in phone_numbers(turn.text):
-        whole = len(said.digits) == 11 or (len(said.digits) in (7, 8) and said.digits[0] not in "01")
-        before, after = turn.text[max(0, said.start - 8) : said.start], turn.text[said.end : said.end + 6]
-        old = _OLD_NUMBER.search(before) is not None or _OUT_OF_USE.match(after) is not None
-        sure = (0.9 if whole else 0.5) * (0.2 if old else 1.0)
-        yield _field(FieldName.CALLER_PHONE, turn, said.start, said.end, sure, value=said.digits)
-
-
-_OLD_NUMBER = re.compile(r"(?:原来|以前|旧|老)[^，。新]{0,5}$")
-_OUT_OF_USE = re.compile(r"，?(?:不用|停用|作废|停机|打不通|取消)")
 
 
 def ranked_counts(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from duty.domain.transcripts import Speaker
-from transcription.callwords import CallWords, ClassRule
+from transcription.callwords import CallWords
 from transcription.fields.events import said_events
+from transcription.fields.ranking import chances
 from transcription.fields.reading import Turn
 from transcription.lexicon import Lexicon
 
@@ -47,21 +48,57 @@ def call_kind(turns: Sequence[Turn], words: CallWords) -> Shown | None:
 
 
 def report_class(turns: Sequence[Turn], lexicon: Lexicon) -> Shown | None:
-    """The likeliest class (1 to 9) of a call that is an event: the highest score, the lower number where two are equal;
-    None where nothing is said that shows one."""
+    """The likeliest class (1 to 9) of a call that is an event; None where nothing is said that shows one."""
+    hits = class_hits(turns, lexicon)
+    if not hits:
+        return None
+    options = class_options(hits, turns, lexicon)
+    found = chances(options, (), lexicon.weights.get("class", {}))
+    best = max(range(len(found)), key=lambda i: found[i])
+    number = lexicon.calls.classes[best].number
+    turn, (start, end) = hits.get(f"{number}.0") or next(
+        (where for name, where in hits.items() if name.startswith(f"{number}.")), next(iter(hits.values()))
+    )
+    return Shown(value=str(number), sure=min(0.95, found[best]), turn=turn, start=start, end=end)
+
+
+def class_hits(turns: Sequence[Turn], lexicon: Lexicon) -> dict[str, tuple[Turn, tuple[int, int]]]:
+    """What the caller says that shows a class: the number of the class and of its pattern, and where that was said."""
     callers = [turn for turn in turns if turn.speaker is Speaker.CALLER]
-    best: tuple[int, Shown] | None = None
+    hits = {}
     for rule in lexicon.calls.classes:
-        score, where = _score(rule, callers)
-        if rule.number == 1 and (event := _emergency(callers, lexicon)) is not None:
-            score, where = score + _EVENT_SCORE, where or event
+        for i, (pattern, _) in enumerate(rule.words):
+            if (where := _undenied(pattern, callers)) is not None:
+                hits[f"{rule.number}.{i}"] = where
+    if (event := _emergency(callers, lexicon)) is not None:
+        hits["1.event"] = event
+    if (outside := _first(lexicon.calls.elsewhere, callers)) is not None:
+        hits["6.outside"] = outside[0], outside[1].span()
+    return hits
+
+
+def class_options(hits: Iterable[str], turns: Sequence[Turn], lexicon: Lexicon) -> list[frozenset[str]]:
+    """For each class what speaks for and against it: all that was said, and what the sum of the scores would say."""
+    scored = _scored_class(turns, lexicon)
+    shown = {*hits, f"rule {scored}"}
+    return [
+        frozenset({f"{rule.number}", *(f"{rule.number}|{name}" for name in shown)}) for rule in lexicon.calls.classes
+    ]
+
+
+def _scored_class(turns: Sequence[Turn], lexicon: Lexicon) -> int:
+    """The class with the highest sum of its words' scores, the lower number where two are equal; 0 for none."""
+    callers = [turn for turn in turns if turn.speaker is Speaker.CALLER]
+    best = 0, 0
+    for rule in lexicon.calls.classes:
+        score = sum(score for pattern, score in rule.words if _undenied(pattern, callers) is not None)
+        if rule.number == 1 and _emergency(callers, lexicon) is not None:
+            score += _EVENT_SCORE
         if rule.outside:
             score += _SURE if _first(lexicon.calls.elsewhere, callers) is not None else -score
-        if where is not None and score >= _LITTLE and (best is None or score > best[0]):
-            turn, (start, end) = where
-            sure = min(0.9, 0.4 + 0.06 * score)
-            best = score, Shown(value=str(rule.number), sure=sure, turn=turn, start=start, end=end)
-    return None if best is None else best[1]
+        if score >= _LITTLE and score > best[0]:
+            best = score, rule.number
+    return best[1]
 
 
 def _emergency(turns: Sequence[Turn], lexicon: Lexicon) -> tuple[Turn, tuple[int, int]] | None:
@@ -73,20 +110,12 @@ def _emergency(turns: Sequence[Turn], lexicon: Lexicon) -> tuple[Turn, tuple[int
     return None
 
 
-def _score(rule: ClassRule, turns: Sequence[Turn]) -> tuple[int, tuple[Turn, tuple[int, int]] | None]:
-    """The sum of what occurs, denied words left out, and where the first of the weightiest stands."""
-    total, weightiest = 0, 0
-    where: tuple[Turn, tuple[int, int]] | None = None
-    for pattern, score in rule.words:
-        found = next(
-            ((turn, match) for turn in turns for match in pattern.finditer(turn.text) if not _denied(turn, match)), None
-        )
-        if found is None:
-            continue
-        total += score
-        if score > weightiest:
-            weightiest, where = score, (found[0], found[1].span())
-    return total, where
+def _undenied(pattern: re.Pattern[str], turns: Sequence[Turn]) -> tuple[Turn, tuple[int, int]] | None:
+    """Where ``pattern`` is first said and not denied."""
+    return next(
+        ((turn, match.span()) for turn in turns for match in pattern.finditer(turn.text) if not _denied(turn, match)),
+        None,
+    )
 
 
 _DENIAL = re.compile(r"(?:没有?|未|无|不|避免|防止|预防|防范|严防)(?:任何|发生|出现|造成|过激|接到|人员|人)*$")

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from duty.domain.transcripts import Speaker
 from transcription.fields.naming import Reading, readings, tokens
+from transcription.fields.phones import phone_readings
 from transcription.fields.places import SaidPlace, said_places
 from transcription.fields.surroundings import Call, surroundings
 from transcription.fields.times import CHINA, SaidTime, said_times, written
@@ -118,6 +119,21 @@ def _beside(unit: Option | None, index: int, span: tuple[int, int], name: str) -
     if unit.index == index and unit.start < span[1] and span[0] < unit.end:
         features.add("unit:inside" if unit.end > span[1] else "unit:whole")
     return features
+
+
+def phone_options(call: Call) -> list[Option]:
+    """Numbers one could dial, the caller's or another's."""
+    return [
+        Option(
+            index=each.index,
+            start=each.start,
+            end=each.end,
+            value=each.digits,
+            normalised=each.digits,
+            features=each.features,
+        )
+        for each in phone_readings(call)
+    ]
 
 
 def unit_options(call: Call, lexicon: Lexicon) -> list[Option]:

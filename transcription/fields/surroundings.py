@@ -163,6 +163,16 @@ _FAR = 40
 _UH = re.compile(r"，?(?:呃|哦|哎)")
 
 
+_YES = re.compile(r"^(?:嗯|对|是|没错|中|哎|，|的|嘞|呃|啊|好|行|就是)+(?=，|。|$|[^不])")
+_NAY = re.compile(r"^(?:不|没(?!错)|错|反了|等|哪|哦不|噢不|不止|少|最后|[零〇一二两三四五六七八九十百]+(?!个对))")
+
+
+def reply_features(turns: Sequence[Turn], index: int) -> Iterator[str]:
+    """What the caller says to what the officer repeated in turn ``index``."""
+    reply = turns[index + 1].text if index + 1 < len(turns) else ""
+    yield "confirmed" if _YES.match(reply) else "refused" if _NAY.match(reply) else "let stand"
+
+
 def of_none(call: Call, kind: str) -> frozenset[str]:
     """What speaks for a call's naming no value: its kind, and a caller who speaks for himself."""
     callers = [turn.text for turn in call.turns if turn.speaker is Speaker.CALLER]
