@@ -40,7 +40,7 @@ def list_models(
     for row in models.list_models(root):
         table.add_row(*_cells(row))
     out.print(table)
-    out.print("下载安装：dutyline models fetch 模型    安装自带的文件：dutyline models add 文件", highlight=False)
+    out.print("下载安装：dutyline models fetch 模型    安装自带的文件：dutyline models add 文件或目录", highlight=False)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def add(
     name: Annotated[str | None, typer.Option("--name", help="The model's name; by default after the file.")] = None,
     language: Annotated[str, typer.Option("--language", help="The language it hears (BCP 47).")] = "zh",
 ) -> None:
-    """Install a model archive carried by hand."""
+    """Install a model carried by hand: an archive, or a folder with a model of sherpa-onnx."""
     from transcription import models  # noqa: PLC0415
 
     root = settings_of(config).data.models

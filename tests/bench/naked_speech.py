@@ -6,13 +6,17 @@ import json
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 from faster_whisper import WhisperModel
 from vosk import KaldiRecognizer, Model, SetLogLevel
 
+from transcription.audio import as_float, read_wav
 from transcription.model_registry import EngineName
 from transcription.model_store import InstalledModel
+from transcription.sherpa_engine import load_sherpa
+from transcription.sherpa_files import sherpa_files
 
 Naked: TypeAlias = Callable[[Path], str]
 """Hears the mono WAV at a path."""
@@ -53,4 +57,29 @@ def _vosk(model: InstalledModel) -> Naked:
     return hear
 
 
-_NAKED: dict[EngineName, Callable[[InstalledModel], Naked]] = {EngineName.WHISPER: _whisper, EngineName.VOSK: _vosk}
+def _sherpa(model: InstalledModel) -> Naked:
+    """python-api-examples/offline- and online-decode-files.py: the whole file, a stream then 0.66 s of silence."""
+    files = sherpa_files(model.path)
+    loaded: Any = load_sherpa(files, 1)
+
+    def hear(path: Path) -> str:
+        audio = read_wav(path)
+        stream = loaded.create_stream()
+        stream.accept_waveform(audio.sample_rate_hz, as_float(audio.channels[0]))
+        if not files.kind.streaming:
+            loaded.decode_stream(stream)
+            return str(stream.result.text)
+        stream.accept_waveform(audio.sample_rate_hz, np.zeros(int(0.66 * audio.sample_rate_hz), np.float32))
+        stream.input_finished()
+        while loaded.is_ready(stream):
+            loaded.decode_stream(stream)
+        return str(loaded.get_result(stream))
+
+    return hear
+
+
+_NAKED: dict[EngineName, Callable[[InstalledModel], Naked]] = {
+    EngineName.WHISPER: _whisper,
+    EngineName.VOSK: _vosk,
+    EngineName.SHERPA: _sherpa,
+}
