@@ -36,7 +36,8 @@ def check(data: bytes) -> None:
 
 def _made(message: Message) -> Dialog | None:
     if not isinstance(message, Request):
-        asked = Request(method=message.cseq.method, uri="sip:a@b", headers=message.headers)
+        ours = message.headers.with_value("Contact", "<sip:duty@192.0.2.1>")  # every INVITE of ours has one
+        asked = Request(method=message.cseq.method, uri="sip:a@b", headers=ours)
         return Dialog.as_uac(asked, message)
     if message.method != "INVITE":
         return None

@@ -21,6 +21,7 @@ SEEDS = (
 
 KEYS = {suite: bytes(size) for suite, size in KEY_BYTES.items()}
 CODECS = (8, 0, 9)
+HOST = "192.0.2.1"
 
 
 def check(data: bytes) -> None:
@@ -36,7 +37,7 @@ def check(data: bytes) -> None:
     for security in (Security(), Security(keys=KEYS), Security(keys=KEYS, required=True)):
         _answered(description, security)
     try:
-        _usable(accept(description, codecs=CODECS))
+        _usable(accept(description, host=HOST, codecs=CODECS))
     except RemoteProtocolError as error:
         must(error.status == 488)
 
@@ -44,7 +45,7 @@ def check(data: bytes) -> None:
 def _answered(description: SessionDescription, security: Security) -> None:
     try:
         reply, target = answer(
-            description, host="192.0.2.1", port=4000, session_id=1, version=1, codecs=CODECS, security=security
+            description, host=HOST, port=4000, session_id=1, version=1, codecs=CODECS, security=security
         )
     except RemoteProtocolError as error:
         must(error.status == 488)
@@ -53,7 +54,7 @@ def _answered(description: SessionDescription, security: Security) -> None:
     assert len(reply.media) == len(description.media)
     assert target.keys is not None or not security.required
     ours = tuple(each for media in reply.media for each in read_cryptos(media.attributes))
-    again = accept(parse_sdp(reply.serialize()), codecs=CODECS, cryptos=ours, required=security.required)
+    again = accept(parse_sdp(reply.serialize()), host=HOST, codecs=CODECS, cryptos=ours, required=security.required)
     assert _usable(again)
     assert (again.keys is None) == (target.keys is None)
 
