@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -39,6 +38,9 @@ _OWN = frozenset({WAV_NAME, PEAKS_NAME, MANIFEST_NAME, SIDECAR_NAME, SECRECY_NAM
 _PLACE = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9a-f]{32}")
 """``YYYY/MM/DD/<call id>``; everything else is a stray."""
 _PAGE = 500
+_SHELF, _STRAY = True, False
+_What = bool | OSError
+"""What a path is: a recording's directory, a stray, or what the disk said instead."""
 
 Pace = Callable[[int], None]
 """Hears of bytes that were read and takes its time."""
@@ -59,8 +61,8 @@ def unhurried(mb_per_second: float, *, clock: Callable[[], float] = time.monoton
 
 
 class Shelves:
-    """Every recording's directory below ``root``, by names and sizes, and what lies there and is none. Raises OSError
-    where a year, a month or a day cannot be listed."""
+    """Every recording's directory below ``root``, by names and sizes, what lies there and is none, and what the disk
+    does not let one look into. Raises OSError where ``root`` itself cannot be listed."""
 
     def __init__(self, root: Path, *, page: int = _PAGE) -> None:
         self._root = root
@@ -71,49 +73,68 @@ class Shelves:
         paths = self._paths()
         while some := list(islice(paths, self._page)):
             shelves: list[Shelved] = []
-            for path, is_shelf in some:
-                if is_shelf:
-                    with suppress(FileNotFoundError):
+            unreadable = {path: str(what) for path, what in some if isinstance(what, OSError)}
+            for path, what in some:
+                try:
+                    if what is _SHELF:
                         shelves.append(look(self._root, self._root / path))
-            yield ShelfPage(shelves=shelves, strays=[path for path, is_shelf in some if not is_shelf])
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    unreadable[path] = str(error)
+            strays = [path for path, what in some if what is _STRAY]
+            yield ShelfPage(shelves=shelves, strays=strays, unreadable=unreadable)
 
     def has(self, place: str) -> bool:
-        """Whether ``place`` is a recording's directory."""
-        return _PLACE.fullmatch(place) is not None and (self._root / place).is_dir()
+        """Whether ``place`` is a recording's directory, or one of which nobody can say."""
+        try:
+            return _PLACE.fullmatch(place) is not None and (self._root / place).is_dir()
+        except OSError:
+            return True
 
     def at(self, place: str) -> Shelved | None:
-        """What lies there."""
+        """What lies there, where that can be seen."""
         try:
             return look(self._root, self._root / place) if self.has(place) else None
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def last(self, call_id: str) -> str | None:
         """The place of the call's directory, of several that of the last day."""
-        strays: list[str] = []
-        return next((at for day in reversed(self._days(strays)) if self.has(at := f"{day}/{call_id}")), None)
+        beside: list[tuple[str, _What]] = []
+        return next((at for day in reversed(self._days(beside)) if self.has(at := f"{day}/{call_id}")), None)
 
-    def _paths(self) -> Iterator[tuple[str, bool]]:
-        """Everything that lies in a day, and whether it is a recording's directory; and what lies where only years,
-        months and days should."""
-        strays: list[str] = []
-        days = self._days(strays)
-        yield from ((path, False) for path in strays)
+    def _paths(self) -> Iterator[tuple[str, _What]]:
+        """Everything that lies in a day; and what lies where only years, months and days should."""
+        beside: list[tuple[str, _What]] = []
+        days = self._days(beside)
+        yield from beside
         for day in days:
-            with os.scandir(self._root / day) as entries:
-                for entry in entries:
-                    path = f"{day}/{entry.name}"
-                    yield path, _PLACE.fullmatch(path) is not None and entry.is_dir()
+            try:
+                with os.scandir(self._root / day) as entries:
+                    for entry in entries:
+                        path = f"{day}/{entry.name}"
+                        yield path, _SHELF if _PLACE.fullmatch(path) is not None and entry.is_dir() else _STRAY
+            except OSError as error:
+                yield day, error
 
-    def _days(self, strays: list[str]) -> list[str]:
+    def _days(self, beside: list[tuple[str, _What]]) -> list[str]:
         level = [""]
         for digits in (4, 2, 2):
             deeper: list[str] = []
             for parent in level:
-                for entry in sorted((self._root / parent).iterdir()):
-                    name = entry.name
-                    is_period = len(name) == digits and name.isascii() and name.isdigit() and entry.is_dir()
-                    (deeper if is_period else strays).append(f"{parent}/{name}" if parent else name)
+                try:
+                    for entry in sorted((self._root / parent).iterdir()):
+                        name = entry.name
+                        path = f"{parent}/{name}" if parent else name
+                        if len(name) == digits and name.isascii() and name.isdigit() and entry.is_dir():
+                            deeper.append(path)
+                        else:
+                            beside.append((path, _STRAY))
+                except OSError as error:
+                    if not parent:
+                        raise
+                    beside.append((parent, error))
             level = deeper
         return level
 

@@ -45,6 +45,7 @@ class DifferenceKind(StrEnum):
     ARCHIVE_ALTERED = "archive_altered"
     LOCKED_IN_CLEAR = "locked_in_clear"
     NOT_REMOVED = "not_removed"
+    UNREADABLE = "unreadable"
     ORPHAN = "orphan"
     STRAY = "stray"
 

@@ -7,8 +7,8 @@ book adds the rows that have no shelf of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -36,10 +36,12 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShelfPage:
-    """Some of the recordings' directories, and some of the paths that are none."""
+    """Some of the recordings' directories, some of the paths that are none, and some of those into which nobody can
+    look, with the reason."""
 
     shelves: Sequence[Shelved]
     strays: Sequence[str] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Shelves(Protocol):
@@ -49,7 +51,7 @@ class Shelves(Protocol):
         """All of them, so many at a time."""
 
     def has(self, place: str) -> bool:
-        """Whether ``place`` is a recording's directory."""
+        """Whether ``place`` is a recording's directory, or unreadable."""
 
     def at(self, place: str) -> Shelved | None:
         """The directory there."""
@@ -65,8 +67,12 @@ def compare(book: Book, shelves: Shelves, *, now: datetime) -> Iterator[Comparis
         yield joined([_without_shelf(row, shelves, apart, now) for row in rows])
     for page in shelves.pages():
         by_call = {row.call_id: row for row in book.of([here.call_id for here in page.shelves])}
-        stray = tuple(Difference(kind=DifferenceKind.STRAY, place=name) for name in page.strays)
-        parts = [Comparison(differences=stray, adopt=(), finish=())]
+        beside = [Difference(kind=DifferenceKind.STRAY, place=name) for name in page.strays]
+        beside += [
+            Difference(kind=DifferenceKind.UNREADABLE, place=place, detail=reason)
+            for place, reason in page.unreadable.items()
+        ]
+        parts = [Comparison(differences=tuple(beside), adopt=(), finish=())]
         for here in page.shelves:
             row = by_call.get(here.call_id)
             own = row is not None and here.place == (row.place if row.sealed else shelves.last(row.call_id))

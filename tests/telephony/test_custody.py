@@ -3,6 +3,7 @@ settled when it is right again; nothing goes that may not go."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -493,6 +494,29 @@ def test_a_file_that_the_disk_does_not_let_go_is_told_and_stops_nothing(shelf: S
     shelf.keeper.reconcile()
     assert shelf.open() == []
     assert [path.name for path in first.iterdir()] == ["sealed.json"]
+
+
+@pytest.mark.rule("6.1-d")
+def test_a_directory_into_which_nobody_can_look_is_told_and_the_others_are_compared(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [shelf.recording(ago=timedelta(days=number)) for number in (50, 40, 30)]
+    _, one, gone = (directory.relative_to(shelf.root) for directory in days)
+    (shelf.root / gone / "recording.wav").unlink()
+    broken = {str(days[0].parent), str(shelf.root / one)}
+    scandir = os.scandir
+
+    def failing(path: Path) -> object:
+        if str(path) in broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("telephony.custody_files.os.scandir", failing)
+    shelf.keeper.reconcile()
+    assert shelf.open() == ["file_missing", "unreadable", "unreadable"]
+    broken.clear()
+    shelf.keeper.reconcile()
+    assert shelf.open() == ["file_missing"]
 
 
 def test_a_call_that_lives_is_left_alone(shelf: Shelf) -> None:
