@@ -178,3 +178,17 @@ def test_keys_by_events_and_tones_are_asked_about(world: World, talking: tuple[P
     assert world.switchboard.key_told("0" * 32, Speaker.OFFICER, "*", How.EVENT, world.instant)
     world.run(0.1)
     assert [each.target for each in world.forwards()] == ["**62*"]
+
+
+@pytest.mark.rule("6.6-b")
+def test_a_pin_by_info_reaches_the_spot_check_and_is_no_forward(world: World, phone: Peer) -> None:
+    """Within a spot check nobody is behind us to forward anything: every key is the officer's PIN."""
+    assert world.switchboard.spot_check(check_id=1, line_number=DESK, ring_s=20.0, now=world.instant)
+    world.drain()
+    world.run(0.1)
+    phone.last.answer()
+    world.run(0.1)
+    assert press(world, phone, "*21*57#") == [200] * 7
+    told = [(each.speaker, each.key, each.passes) for each in world.actions if isinstance(each, TellKey)]
+    assert told == [(Speaker.OFFICER, key, True) for key in "*21*57#"]
+    assert world.forwards() == []
