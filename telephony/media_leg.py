@@ -126,6 +126,11 @@ class MediaLeg:
         poll.add(sockets.rtcp, self._reports.read_one)
 
     @property
+    def reads_events(self) -> bool:
+        """Whether keys were agreed on as events; tones beside them are for the guard alone."""
+        return self._telephone_event is not None
+
+    @property
     def bridged(self) -> bool:
         """Whether the other side hears this one."""
         return self._bridged
@@ -169,7 +174,7 @@ class MediaLeg:
         self._laws = _LAWS if wide else _LAWS | {self._wire: law}
         self._wide_type = self._wire if wide else WIDEBAND
         self._telephone_event = target.telephone_event
-        self._voice.ear.inband = target.telephone_event is None
+        self._voice.ear.inband = target.telephone_event is None or self.speaker is Speaker.OFFICER
         somewhere = target.port != 0 and not address.is_unspecified
         self._hears = somewhere and target.direction in _HEARING
         self._encrypt(target.keys)

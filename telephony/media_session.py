@@ -275,6 +275,8 @@ class MediaSession:
         """Note a press; False where it was noted already, told in another way."""
         if how is How.VOICE and self.on_key is not None:
             self.on_key(speaker, digit.digit, how)
+        if how is How.VOICE and self._legs[speaker].reads_events:
+            return False
         if not self._presses[speaker].is_new(digit.digit, how, self._plane.clock()):
             return False
         shown = REDACTED if self.redact_dtmf else digit.digit
