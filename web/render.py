@@ -19,6 +19,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 NAVIGATION: tuple[tuple[str, str, Right, str], ...] = (
     ("desk", "/desk", Right.SEE_DESK, "1"),
+    ("duty", "/duty", Right.SEE_DUTY, "-"),
     ("calls", "/calls", Right.SEE_CALLS, "2"),
     ("register", "/register", Right.SEE_LOGBOOK, "3"),
     ("directory", "/directory", Right.SEE_DIRECTORY, "4"),
@@ -45,7 +46,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.globals.update(t=catalogue, Right=Right, navigation=NAVIGATION, happening=self._happening)
-        for name in ("moment", "minute", "clock", "official", "iso", "position", "confidence", "person"):
+        for name in ("moment", "minute", "hour", "clock", "official", "iso", "position", "confidence", "person"):
             self._environment.filters[name] = getattr(words, name)
         self._environment.filters["instant"] = from_text
         self._environment.globals["between"] = words.between

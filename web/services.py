@@ -28,10 +28,13 @@ from duty.services.outages import Outages
 from duty.services.outbox import Outbox
 from duty.services.pins import Pins
 from duty.services.recordings import Recordings
+from duty.services.rosters import Rosters
 from duty.services.secrecy import Secrecy
 from duty.services.suggestions import Suggestions
 from duty.services.versions import Versions
+from duty.services.watches import Watches
 from duty.services.words import Words
+from duty.services.workdays import Workdays
 from duty.store.database import Store
 from duty.vault.keyfile import MasterKeys
 
@@ -61,10 +64,13 @@ class Services:
     outbox: Outbox
     pins: Pins
     recordings: Recordings
+    rosters: Rosters
     secrecy: Secrecy
     suggestions: Suggestions
     words: Words
     versions: Versions
+    watches: Watches
+    workdays: Workdays
 
 
 def build(store: Store, clock: Clock, settings: Settings) -> Services:
@@ -95,8 +101,11 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         outbox=Outbox(store),
         pins=Pins(store, clock, accounts=accounts),
         recordings=Recordings(store, clock, keys),
+        rosters=Rosters(store, clock),
         secrecy=Secrecy(store, clock, keys, opening=timedelta(minutes=settings.secrecy.opening_minutes)),
         suggestions=Suggestions(store, clock),
         words=Words(store, clock),
         versions=Versions(store, clock),
+        watches=Watches(store, clock),
+        workdays=Workdays(store, clock),
     )

@@ -25,6 +25,7 @@ _NEEDS: dict[EventKind, Right] = {
     EventKind.RECORDINGS_CHECKED: Right.SEE_DESK,
     EventKind.SECRECY_CHANGED: Right.SEE_CALLS,
     EventKind.WORDS_CHANGED: Right.SEE_WORDS,
+    EventKind.DUTY_CHANGED: Right.SEE_DUTY,
 }
 
 

@@ -38,6 +38,11 @@ def minute(instant: datetime | None) -> str:
     return f"{local(instant):%Y-%m-%d %H:%M}" if instant else ""
 
 
+def hour(instant: datetime | None) -> str:
+    """``16:05`` in Shanghai, where the day stands beside it."""
+    return f"{local(instant):%H:%M}" if instant else ""
+
+
 def clock(instant: datetime | None) -> str:
     """``16:05:08`` in Shanghai."""
     return f"{local(instant):%H:%M:%S}" if instant else ""

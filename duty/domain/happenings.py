@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     RECORDINGS_CHECKED = "recordings.checked"
     SECRECY_CHANGED = "secrecy.changed"
     WORDS_CHANGED = "words.changed"
+    DUTY_CHANGED = "duty.changed"
 
 
 class AlarmKind(StrEnum):

@@ -48,6 +48,11 @@ class Right(StrEnum):
     MARK_SECRECY = "mark_secrecy"
     OPEN_SECRECY = "open_secrecy"
     LIFT_SECRECY = "lift_secrecy"
+    SEE_DUTY = "see_duty"
+    TAKE_DUTY = "take_duty"
+    PLAN_DUTY = "plan_duty"
+    ALLOW_DUTY = "allow_duty"
+    EDIT_CALENDAR = "edit_calendar"
 
 
 _DESK = frozenset(
@@ -68,6 +73,8 @@ _DESK = frozenset(
         Right.MARK_SECRECY,
         Right.SEE_WORDS,
         Right.EDIT_WORDS,
+        Right.SEE_DUTY,
+        Right.TAKE_DUTY,
     }
 )
 _REVIEW = frozenset(
@@ -82,6 +89,7 @@ _REVIEW = frozenset(
         Right.SEE_EVIDENCE,
         Right.MARK_SECRECY,
         Right.SEE_WORDS,
+        Right.SEE_DUTY,
     }
 )
 _GRANTS: dict[Role, frozenset[Right]] = {
@@ -93,9 +101,13 @@ _GRANTS: dict[Role, frozenset[Right]] = {
         Right.ORDER_CHECK,
         Right.APPROVE_EXCEPTION,
         Right.SEE_EVIDENCE,
+        Right.PLAN_DUTY,
+        Right.ALLOW_DUTY,
     },
     Role.SUPERVISOR: _REVIEW,
-    Role.HUB: _DESK | _REVIEW | {Right.EDIT_DIRECTORY, Right.APPROVE_EXCEPTION},
+    Role.HUB: _DESK
+    | _REVIEW
+    | {Right.EDIT_DIRECTORY, Right.APPROVE_EXCEPTION, Right.PLAN_DUTY, Right.ALLOW_DUTY, Right.EDIT_CALENDAR},
     Role.ADMINISTRATOR: frozenset(
         {
             Right.SEE_DESK,
@@ -105,9 +117,12 @@ _GRANTS: dict[Role, frozenset[Right]] = {
             Right.ACKNOWLEDGE_ALARM,
             Right.SEE_WORDS,
             Right.EDIT_WORDS,
+            Right.SEE_DUTY,
+            Right.PLAN_DUTY,
+            Right.EDIT_CALENDAR,
         }
     ),
-    Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT, Right.SEE_EVIDENCE}),
+    Role.AUDITOR: frozenset({Right.SEE_AUDIT, Right.SEE_LOGBOOK, Right.PRINT, Right.SEE_EVIDENCE, Right.SEE_DUTY}),
 }
 _OPENERS = frozenset({Role.LEADER, Role.SUPERVISOR, Role.HUB})
 """Who hears and reads what was sealed for secrecy, with a reason and for a time, and lifts false flags (6.5-a)."""

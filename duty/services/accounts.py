@@ -177,6 +177,16 @@ class Accounts:
             login = session.get_one(OfficerRow, actor.officer_id).login
         self._check(login, password)
 
+    def witness(self, login: str, password: str) -> Actor:
+        """Who stands at a screen that is somebody else's session, e.g. to take over the duty there. Raises
+        BadCredential, also for one whose one-time password was never changed: others know it."""
+        officer_id = self._check(login.strip(), password)
+        with self._store.reading() as session:
+            row = session.get_one(OfficerRow, officer_id)
+            if row.must_change_password:
+                raise BadCredential("password_not_own")
+            return actor_of(row)
+
     def change_password(self, actor: Actor, old: str, new: str) -> None:
         """Raises BadCredential for a wrong old one, Refused for a weak new one."""
         self.confirm(actor, old)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -707,6 +708,65 @@ class CommandRow(Base):
     given_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
     given_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class CalendarDayRow(Base):
+    """A working day or holiday entered by hand, over what was published (requirement 6.3-a)."""
+
+    __tablename__ = "calendar_days"
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    words: Mapped[str]
+    entered_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    entered_at: Mapped[datetime]
+
+
+class ShiftRow(Base):
+    """One person's place on a unit's roster; taken off it is marked, never deleted (requirement 6.2-a)."""
+
+    __tablename__ = "shifts"
+    __table_args__ = (Index("ix_shifts_unit_starts", "unit_id", "starts_at"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    unit_id: Mapped[int] = mapped_column(ForeignKey("units.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"), index=True)
+    duty: Mapped[str] = mapped_column(String(10))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    planned_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    planned_at: Mapped[datetime]
+    withdrawn_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    withdrawn_at: Mapped[datetime | None]
+    officer: Mapped[OfficerRow] = relationship(foreign_keys=[officer_id], lazy="joined")
+
+
+class DutyPermitRow(Base):
+    """A leader's written leave for somebody off the roster to go on duty (requirement 6.6-b); only ever added."""
+
+    __tablename__ = "duty_permits"
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    unit_id: Mapped[int] = mapped_column(ForeignKey("units.id"), index=True)
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    reason: Mapped[str]
+    given_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    given_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    officer: Mapped[OfficerRow] = relationship(foreign_keys=[officer_id], lazy="joined")
+    giver: Mapped[OfficerRow] = relationship(foreign_keys=[given_by], lazy="joined")
+
+
+class WatchRow(Base):
+    """在岗: one person's time on duty, from signing on or taking over to handing over or signing off."""
+
+    __tablename__ = "watches"
+    __table_args__ = (Index("ix_watches_unit_began", "unit_id", "began_at"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    unit_id: Mapped[int] = mapped_column(ForeignKey("units.id"))
+    officer_id: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    shift_id: Mapped[int | None] = mapped_column(ForeignKey("shifts.id"))
+    permit_id: Mapped[int | None] = mapped_column(ForeignKey("duty_permits.id"))
+    officer: Mapped[OfficerRow] = relationship(lazy="joined")
 
 
 class SpoolMarkRow(Base):

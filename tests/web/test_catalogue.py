@@ -20,8 +20,10 @@ from duty.domain.errors import DutyError, Forbidden, Refused
 from duty.domain.happenings import AlarmKind, EventKind
 from duty.domain.identity import Method, Verdict
 from duty.domain.rights import Right, Role
+from duty.domain.roster import Duty, FaultKind, Pattern
 from duty.domain.transcripts import Speaker
 from duty.domain.vocabulary import WordClass
+from duty.domain.workdays import DayKind
 from telephony.guard import Way
 from telephony.sip.causes import of_status
 from web import catalogue, errors, sse, words
@@ -71,6 +73,10 @@ def test_every_key_that_is_used_exists() -> None:
         ("difference", DifferenceKind),
         ("difference_advice", DifferenceKind),
         ("word_class", WordClass),
+        ("day_kind", DayKind),
+        ("roster_duty", Duty),
+        ("roster_pattern", Pattern),
+        ("roster_fault", FaultKind),
     ],
 )
 def test_every_value_that_is_shown_has_words(group: str, values: type[StrEnum]) -> None:

@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from duty.domain.exceptions import ExceptionWay
 from duty.domain.linechecks import CheckKind, Finding, Verdict
 from duty.domain.rights import Right, Role
+from duty.domain.roster import Duty, Pattern
+from duty.domain.times import local
 from duty.domain.vocabulary import Suggestion, WordClass
 from duty.services.suggestions import keep_suggestions
 from duty.services.words import NewWord
@@ -67,6 +69,7 @@ IDS = {
     "exception_id": "1",
     "hold_id": "1",
     "pending_id": "1",
+    "shift_id": "1",
     "contact_id": "2",
     "part": "calls",
     "version": "1",
@@ -121,6 +124,14 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("POST", "/alarms/{alarm_id}/acknowledge"): Right.ACKNOWLEDGE_ALARM,
     ("POST", "/pending/{pending_id}/settle"): Right.EDIT_DRAFT,
     ("POST", "/calls/{call_id}/return"): Right.EDIT_DRAFT,
+    ("GET", "/duty"): Right.SEE_DUTY,
+    ("POST", "/duty/sign-on"): Right.TAKE_DUTY,
+    ("POST", "/duty/sign-off"): Right.TAKE_DUTY,
+    ("POST", "/duty/permits"): Right.ALLOW_DUTY,
+    ("GET", "/duty/roster"): Right.SEE_DUTY,
+    ("POST", "/duty/roster"): Right.PLAN_DUTY,
+    ("POST", "/duty/roster/{shift_id}/withdraw"): Right.PLAN_DUTY,
+    ("POST", "/duty/days"): Right.EDIT_CALENDAR,
     ("GET", "/calls"): Right.SEE_CALLS,
     ("GET", "/calls/{call_id}"): Right.SEE_CALLS,
     ("GET", "/calls/{call_id}/part/{part}"): Right.SEE_CALLS,
@@ -226,6 +237,11 @@ BODIES: dict[str, object] = {
     "contacts": {"organisation": "某单位"},
     "directory": {"organisation": "某单位"},
     "vocabulary": {"word": "后退巷", "class": "road"},
+    "sign-on": {"password": PASSWORD},
+    "sign-off": {"password": PASSWORD},
+    "permits": {"officer": "1", "reason": "替班", "hours": "8"},
+    "roster": {"officer": "1", "duty": "officer", "pattern": "whole_day", "day": "2026-12-01"},
+    "days": {"day": "2027-01-01", "kind": "holiday", "words": "国办发明电"},
     "officers": {"unit": "LT", "login": "x", "name": "x", "role.officer": "on"},
 }
 
@@ -243,6 +259,7 @@ def test_a_role_reaches_what_it_has_a_right_to_and_nothing_else(role: Role, room
     asked_exception(room)
     blocked_forward(room)
     own_word(room)
+    rostered(room, "officer1")
     client = sign_in(f"{role.value}1")
     rights = room.actor(f"{role.value}1").rights()
     for (method, path), right in NEEDS.items():
@@ -265,6 +282,15 @@ def own_word(room: Room) -> None:
     place = Suggestion(segment=1, start_char=0, end_char=3, word="北郊乡", word_class=WordClass.AREA, distance=0.0)
     with room.services.store.writing() as session:
         keep_suggestions(session, 1, [place])
+
+
+def rostered(room: Room, login: str) -> None:
+    """A place on today's roster."""
+    leader, actor = room.actor("leader1"), room.actor(login)
+    day = local(room.clock()).date()
+    room.services.rosters.plan(
+        leader, officer_id=actor.officer_id, duty=Duty.OFFICER, pattern=Pattern.WHOLE_DAY, day=day
+    )
 
 
 def asked_exception(room: Room) -> None:
@@ -388,6 +414,8 @@ def test_no_page_holds_inline_script_style_or_handler(room: Room, sign_in: SignI
         "/directory",
         "/review",
         "/lines",
+        "/duty",
+        "/duty/roster",
         "/password",
     ]
     client = sign_in("hub1")

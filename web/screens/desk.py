@@ -107,4 +107,18 @@ def _lines(house: Services, actor: Actor) -> dict[str, Any]:
     }
 
 
-_PARTS = {"calls": _calls, "drafts": _drafts, "pending": _pending, "alarms": _alarms, "lines": _lines}
+def _duty(house: Services, actor: Actor) -> dict[str, Any]:
+    if not actor.may(Right.SEE_DUTY):
+        return {"on_duty": None}
+    units = house.watches.now(actor)
+    return {"on_duty": next((each for each in units if each.unit_id == actor.unit_id), None)}
+
+
+_PARTS = {
+    "duty": _duty,
+    "calls": _calls,
+    "drafts": _drafts,
+    "pending": _pending,
+    "alarms": _alarms,
+    "lines": _lines,
+}
