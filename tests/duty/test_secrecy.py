@@ -16,12 +16,14 @@ from duty.domain.errors import BrokenState, Forbidden, NotFound, Refused
 from duty.domain.rights import Right, Role
 from duty.domain.secrecy import ACTIVE, SecrecySource, SecrecyState, SecrecyStep, next_state
 from duty.domain.transcripts import Segment, Speaker, Transcript, Word
+from duty.domain.vocabulary import Suggestion, WordClass
 from duty.services.captions import Captions, show_caption
 from duty.services.logbook import EntryFilter, content_of
 from duty.services.recordings import Recordings
 from duty.services.sealingacts import SealingActs
 from duty.services.secrecy import Secrecy
-from duty.store.tables import AlarmRow, AuditRow, Base, CustodyRow, EntryRow, RecordingRow, SecrecyRow
+from duty.services.suggestions import keep_suggestions
+from duty.store.tables import AlarmRow, AuditRow, Base, CustodyRow, EntryRow, RecordingRow, SecrecyRow, TranscriptRow
 from duty.vault.errors import NoMasterKey
 from duty.vault.keyfile import MasterKeys, create_ring, replace_ring
 from duty.vault.keys import KeyRing, new_master_key
@@ -196,6 +198,11 @@ def test_what_stands_already_is_sealed_when_a_person_flags_and_comes_back_when_t
     call_id = vaulted.call()
     show_caption(vaulted.store, at=vaulted.room.clock(), call_id=call_id, speaker="caller", text=WORDS, final=True)
     vaulted.transcribe(call_id, suspected=False)
+    with vaulted.store.writing() as session:
+        [heard] = session.scalars(select(TranscriptRow.id))
+        kind = WordClass.SIGHT
+        misheard = Suggestion(segment=0, start_char=5, end_char=7, word="警卫", word_class=kind, distance=0.1)
+        keep_suggestions(session, heard, [misheard])
     assert WORDS in vaulted.everything()
     officer, leader = vaulted.room.person(Role.OFFICER), vaulted.room.person(Role.LEADER)
     written = content_of(vaulted.room.entry_of(call_id))

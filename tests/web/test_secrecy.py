@@ -114,6 +114,7 @@ def test_nothing_of_a_marked_call_is_on_any_page_until_somebody_opens_it(
     assert leader.post(f"/calls/{CALL}/secrecy/open", data={"reason": "核实来电内容"}).status_code == 303
     page = leader.get(f"/calls/{CALL}").text
     assert len(spoken_in(page)) > 10
+    assert "采用" not in page, "nothing of it is offered for the entry"
     assert 'data-audio="' in page
     assert "已启封" in page
     assert leader.get(f"/calls/{CALL}/audio").content == wav

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from duty.domain.entries import EntryState
 from duty.domain.happenings import AlarmKind
 from duty.domain.rights import Actor, Right
 from duty.services.callreview import CallDossier, CallFilter
+from duty.store.tables import EntryRow
 from web import words
 from web.audio import Listening
 from web.render import render
@@ -72,7 +74,7 @@ def call(request: Request, house: House, actor: Acting, call_id: str) -> HTMLRes
         "screens/call.html",
         last_event=last_event,
         entries=entries,
-        bench=workbench(house, actor, draft, dossier) if draft is not None else None,
+        bench=_bench(house, actor, draft, dossier) if draft is not None else None,
         captions=house.captions.of_calls(actor, [call_id], last=200).get(call_id, []),
         secrecy=secrecy,
         may_listen=_may_listen(actor, dossier, secrecy),
@@ -157,11 +159,21 @@ def _sealed(dossier: CallDossier) -> bool:
     return dossier.recording is not None and bool(dossier.recording.path) and dossier.recording.removed_at is None
 
 
+def _bench(house: Services, actor: Actor, entry: EntryRow, dossier: CallDossier) -> dict[str, Any]:
+    """The workbench; of what was opened nothing is offered to be taken into an entry, which stands in the open."""
+    if not dossier.under_secrecy:
+        return workbench(house, actor, entry, dossier)
+    gist = dossier.draft.gist if dossier.draft is not None else ""
+    return {**workbench(house, actor, entry, replace(dossier, draft=None)), "gist": gist}
+
+
 def _shown(house: Services, actor: Actor, dossier: CallDossier, version: int = 0) -> dict[str, Any]:
     chosen = dossier.transcript
     transcript = next((row for row in dossier.transcripts if row.id == version), chosen)
     suggestions = house.suggestions.of_transcript(actor, transcript.id) if transcript is not None else []
+    opened = dossier.draft if dossier.under_secrecy else None
     return {
+        "sealed_fields": [(field["name"], field["value"]) for field in opened.fields] if opened is not None else [],
         "call": dossier.call,
         "unit": dossier.unit,
         "recording": dossier.recording,
