@@ -158,7 +158,14 @@ def _dial(exchange: Exchange, sipp: Sipp, scenario: str, number: str, **more: st
         **more,
     }
     uri = f"{number}@{service.address[0]}:{service.address[1]}"
-    return sipp.start(scenario, remote=service.address, values=values, auth_uri=uri, timeout_s=20)
+    return sipp.start(
+        scenario,
+        remote=service.address,
+        values=values,
+        auth_uri=uri,
+        timeout_s=20,
+        scenarios=folder_of(scenario),
+    )
 
 
 def _far(exchange: Exchange, sipp: Sipp, rtp_peer: OpenPeer, scenario: str, **more: str | int) -> Party:
@@ -241,3 +248,32 @@ def test_the_far_party_is_busy(exchange: Exchange, book: Book, sipp: Sipp, numbe
     far.wait().check()
     page = book.ended(number)
     assert (page.outcome, page.end_reason) == ("busy", "network_486")
+
+
+@proves("Kamailio", "in front, calls out", "is held")
+@proves("sippy", "in front, calls out", "is held")
+def test_the_officer_holds_whom_he_dialled(
+    exchange: Exchange, book: Book, sipp: Sipp, rtp_peer: OpenPeer, utterance: bytes, number: str
+) -> None:
+    far = _far(exchange, sipp, rtp_peer, "phone_answers_external_media")
+    near = rtp_peer()
+    after_ms = len(utterance) // 8 + 2500
+    run = _dial(
+        exchange, sipp, "phone_dials_out_and_holds", number, media_port=near.port, before_ms=500, after_ms=after_ms
+    )
+    book.wait(number, lambda page: "resumed" in page.kinds)
+    far.says(utterance)
+    run.wait().check()
+    far.run.wait().check()
+    assert account(utterance, near.heard()).perfect
+    assert book.ended(number).data_of("held") == {"by": "officer"}
+
+
+@proves("Kamailio", "in front, calls out", "cancels")
+@proves("sippy", "in front, calls out", "cancels")
+@pytest.mark.rule("6.1-a")
+def test_the_officer_gives_up(exchange: Exchange, book: Book, sipp: Sipp, number: str) -> None:
+    far = sipp.start("phone_never_answers", host=FAR_HOST, port=exchange.far[1], scenarios=exchange.scenarios)
+    _dial(exchange, sipp, "phone_dials_out_and_cancels", number).wait().check()
+    assert far.wait().received == ["INVITE", "CANCEL", "ACK"]
+    assert book.ended(number).outcome == "cancelled"
