@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from duty.domain.transcripts import Segment, Speaker, Transcript
 from transcription.audio import read_recording
+from transcription.calibration import Calibration, calibration
 from transcription.engine import Engine, Piece
 
 
@@ -16,12 +18,14 @@ def transcribe_recording(
 ) -> Transcript:
     """The transcript of the recording at ``path`` (caller left, officer right; requirement 6.1-d).
 
+    Confidences are the engine's own, weighed by the table for its weights where there is one (``calibration``).
     ``progress`` is told the share of the recording that is decoded, 0..1.
 
     Raises AudioError when the file is at fault, EngineError when the engine is.
     """
     audio = read_recording(path)
     began = time.monotonic()
+    worth = calibration(engine.model_sha256)
     segments: list[Segment] = []
     channels = audio.by_speaker()
     for number, (speaker, samples) in enumerate(channels.items()):
@@ -30,12 +34,12 @@ def transcribe_recording(
             progress((before + min(1.0, done / whole)) / len(channels))
 
         pieces = engine.transcribe(samples, audio.sample_rate_hz, phrases=phrases, heard=heard)
-        segments += [_segment(piece, speaker) for piece in pieces]
+        segments += [_segment(piece, speaker, worth) for piece in pieces]
     return Transcript(
         engine=engine.name,
         model=engine.model,
         model_sha256=engine.model_sha256,
-        settings={**engine.settings, **_told(engine, phrases)},
+        settings={**engine.settings, **_told(engine, phrases), "calibration": worth.name},
         audio_seconds=audio.seconds,
         decode_seconds=time.monotonic() - began,
         segments=tuple(sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))),
@@ -47,12 +51,9 @@ def _told(engine: Engine, phrases: Sequence[str]) -> dict[str, str]:
     return {"hints": " ".join(phrases)} if phrases and engine.capabilities.phrase_bias else {}
 
 
-def _segment(piece: Piece, speaker: Speaker) -> Segment:
+def _segment(piece: Piece, speaker: Speaker, worth: Calibration) -> Segment:
+    words = tuple(replace(word, confidence=worth.of(word.confidence)) for word in piece.words)
+    sure = sum(word.confidence for word in words) / len(words) if words else worth.of(piece.confidence)
     return Segment(
-        speaker=speaker,
-        start_s=piece.start_s,
-        end_s=piece.end_s,
-        text=piece.text,
-        confidence=piece.confidence,
-        words=piece.words,
+        speaker=speaker, start_s=piece.start_s, end_s=piece.end_s, text=piece.text, confidence=sure, words=words
     )
