@@ -137,6 +137,27 @@ def linecheck(
     run(settings_of(config), line=line, as_json=as_json)
 
 
+@app.command()
+def evaluate(
+    manifest: Path,
+    config: Config = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", help="A model's or an engine's name; may be repeated. All without it."),
+    ] = None,
+    degrade: Annotated[
+        list[str] | None,
+        typer.Option("--degrade", help="telephone, noise:12dB or both with a comma; may be repeated, each is a run."),
+    ] = None,
+    report: Annotated[Path, typer.Option("--report", help="The folder of the report.")] = Path("evaluation"),
+    as_json: Json = False,
+) -> None:
+    """Measure what the installed speech models mishear in recordings of your own (a tab-separated list: file, text)."""
+    from dutyline.evaluate_command import run  # noqa: PLC0415
+
+    run(settings_of(config), manifest, wanted=engine or (), degrade=degrade or (), report=report, as_json=as_json)
+
+
 @app.command("password")
 def password(login: str, config: Config = None) -> None:
     """Give an account a new one-time password."""

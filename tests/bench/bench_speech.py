@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.bench.characters import Errors, errors, interval, rate, ratio_interval
 from tests.bench.naked_speech import naked
 from tests.bench.speech_sets import CONDITIONS, HZ, Utterance, halves, utterances, write_mono
 from tests.transcription.nonspeech import clips
 from transcription import models
 from transcription.choose import load
+from transcription.evaluation.characters import Errors, errors, interval, rate, ratio_interval
 from transcription.model_store import InstalledModel
 
 _ROOT = Path(__file__).parents[2]

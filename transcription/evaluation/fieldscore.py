@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from duty.domain.drafts import Draft, FieldName
+from duty.domain.transcripts import Transcript
 from transcription.draft import CallFacts, draft
 from transcription.evaluation.corpus import GoldCall
 from transcription.fields.figures import FATES
@@ -69,13 +70,15 @@ class FieldReport:
     differences: tuple[Difference, ...]
 
 
-def measure_fields(calls: Sequence[GoldCall], lexicon: Lexicon) -> FieldReport:
-    """Draft every call from its written words and compare. Pure; raises nothing."""
+def measure_fields(
+    calls: Sequence[GoldCall], lexicon: Lexicon, heard: Callable[[GoldCall], Transcript] = GoldCall.transcript
+) -> FieldReport:
+    """Draft every call from its written words, or from what an engine ``heard``, and compare."""
     counts = {name: [0, 0, 0] for name in FIELDS}
     differences: list[Difference] = []
     classes = kinds = 0
     for call in calls:
-        made = draft(call.transcript(), CallFacts(started_at=call.at), lexicon)
+        made = draft(heard(call), CallFacts(started_at=call.at), lexicon)
         for name in FIELDS:
             wanted, found = _wanted(call, name), _found(made, name)
             right = _matching(name, wanted, found)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.characters import Errors, errors, interval, rate, ratio_interval, value
+from transcription.evaluation.characters import Errors, errors, interval, rate, ratio_interval, value
 from transcription.normalise import number
 
 
