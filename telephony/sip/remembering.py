@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import TypeVar
 
-REMEMBERED = 2048
+REMEMBERED = 512
 LONGEST_CHARS = 256
 
 T = TypeVar("T")
