@@ -86,8 +86,8 @@ class Engine(Protocol):
         """Everything said in mono ``samples``, by start time; an empty list where nobody speaks.
 
         ``heard`` is told, as decoding goes on, how many samples are done.
-        ``phrases`` are the few names to prefer where ``capabilities.phrase_bias`` (``transcription.bias`` chooses
-        them); ignored otherwise.
+        ``phrases`` are names to prefer between likely readings, the likeliest first, where
+        ``capabilities.phrase_bias``; ignored otherwise.
         Raises EngineError when decoding fails.
         """
 

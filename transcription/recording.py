@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from duty.domain.transcripts import Segment, Speaker, Transcript
 from transcription.audio import read_recording
 from transcription.calibration import Calibration, calibration
 from transcription.engine import Engine, Piece
+
+NAMES_KEPT = 3
 
 
 def transcribe_recording(
@@ -47,8 +50,12 @@ def transcribe_recording(
 
 
 def _told(engine: Engine, phrases: Sequence[str]) -> dict[str, str]:
-    """The names that the engine was told to expect, kept with the result that they shaped."""
-    return {"hints": " ".join(phrases)} if phrases and engine.capabilities.phrase_bias else {}
+    """Which names the engine was told to prefer, kept with the result that they shaped: how many, the digest of the
+    list, and the first of them."""
+    if not phrases or not engine.capabilities.phrase_bias:
+        return {}
+    digest = hashlib.sha256("\0".join(phrases).encode()).hexdigest()
+    return {"names": f"{len(phrases)} {digest[:12]} {' '.join(phrases[:NAMES_KEPT])}"}
 
 
 def _segment(piece: Piece, speaker: Speaker, worth: Calibration) -> Segment:

@@ -20,7 +20,8 @@ _KEPT = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallVocabulary:
-    """What one call is heard and read with; ``hints`` are the few names that its engine is told to expect."""
+    """What one call is heard and read with; ``hints`` are the names that its engine prefers, the likeliest
+    first."""
 
     lexicon: Lexicon
     suggester: Suggester

@@ -39,7 +39,7 @@ class WhisperEngine:
 
     name = "whisper"
     capabilities = Capabilities(
-        streaming=False, sample_rates=(8000, 16000), languages=("zh",), word_times=True, phrase_bias=False
+        streaming=False, sample_rates=(8000, 16000), languages=("zh",), word_times=True, phrase_bias=True
     )
 
     def __init__(self, model: InstalledModel, options: WhisperOptions | None = None) -> None:
@@ -78,7 +78,7 @@ class WhisperEngine:
         samples: Samples,
         sample_rate_hz: int,
         *,
-        phrases: Sequence[str] = (),  # noqa: ARG002 - hints cost more than they win, see whisper_window
+        phrases: Sequence[str] = (),
         heard: Heard = unheard,
     ) -> list[Piece]:
         """See ``Engine.transcribe``. Pauses are found first, so that silence is never decoded."""
@@ -86,7 +86,7 @@ class WhisperEngine:
         for region in regions(samples, sample_rate_hz):
             stretch = as_float(resample(samples[region.start : region.end], sample_rate_hz, MODEL_HZ))
             try:
-                hearing = self._window.hear(stretch)
+                hearing = self._window.hear(stretch, phrases)
             except (RuntimeError, ValueError) as error:
                 raise EngineError(f"语音识别失败：{self.model}（{error}）") from error
             seconds = len(stretch) / MODEL_HZ

@@ -2,12 +2,14 @@
 
 The network was trained on windows of 30 s, most of them silence here. A context of 15 s costs 40 % of the time and, as
 measured, hears telephone speech no worse; one below 10 s begins to loop, so what loops is heard again in 30 s. A prompt
-or hints cost more characters than they win (docs/decisions/0019-speech-front.md).
+or hints cost more characters than they win (docs/decisions/0019-speech-front.md); names only decide between readings
+that the search ends with anyway.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ctranslate2
@@ -18,6 +20,8 @@ from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
 from duty.domain.transcripts import Word
+from transcription.bias import preferred
+from transcription.script import simplified
 
 MODEL_HZ = 16000
 _FRAMES_PER_S = 100
@@ -50,37 +54,43 @@ class Window:
         self._prompt = whisper.get_prompt(self._tokenizer, [], without_timestamps=True)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))
 
-    def hear(self, sound: NDArray[np.float32]) -> Hearing:
-        """The words in ``sound`` (16 kHz, -1..1). What loops is heard once more in the full context.
+    def hear(self, sound: NDArray[np.float32], phrases: Sequence[str] = ()) -> Hearing:
+        """The words in ``sound`` (16 kHz, -1..1), of nearly equal readings that with most of the names ``phrases``.
+        What loops is heard once more in the full context.
 
         Raises RuntimeError or ValueError when the network fails.
         """
         seconds = len(sound) / MODEL_HZ
         context_s = min(_LONGEST_S, max(self._context_s, _LEAD_S + seconds + _AFTER_S))
-        heard = self._hear(sound, context_s)
+        heard = self._hear(sound, context_s, phrases)
         if heard.compression_ratio > _LOOP_RATIO and context_s < _LONGEST_S:
-            return self._hear(sound, _LONGEST_S)
+            return self._hear(sound, _LONGEST_S, phrases)
         return heard
 
-    def _hear(self, sound: NDArray[np.float32], context_s: float) -> Hearing:
+    def _hear(self, sound: NDArray[np.float32], context_s: float, phrases: Sequence[str]) -> Hearing:
         encoded = self._encode(sound, context_s)
         seconds = len(sound) / MODEL_HZ
         result = self._whisper.model.generate(
             encoded,
             [self._prompt],
             beam_size=self._beam,
+            num_hypotheses=self._beam if phrases else 1,
             max_length=len(self._prompt) + 10 + int(_TOKENS_PER_S * seconds),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,
             suppress_tokens=self._suppressed,
         )[0]
-        tokens = [token for token in result.sequences_ids[0] if token < self._tokenizer.eot]
-        text = self._tokenizer.decode(tokens).strip()
+        found = [[token for token in tokens if token < self._tokenizer.eot] for tokens in result.sequences_ids]
+        texts = [self._tokenizer.decode(tokens).strip() for tokens in found]
+        chosen = preferred(
+            [(simplified(text), score) for text, score in zip(texts, result.scores, strict=True)], phrases
+        )
+        tokens, text = found[chosen], texts[chosen]
         return Hearing(
             text=text,
             words=self._words(tokens, encoded, seconds),
-            mean_log_probability=float(result.scores[0]),
+            mean_log_probability=float(result.scores[chosen]),
             no_speech_probability=float(result.no_speech_prob),
             compression_ratio=_compression_ratio(text),
         )

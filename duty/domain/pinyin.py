@@ -13,8 +13,8 @@ from pypinyin.constants import PINYIN_DICT
 from pypinyin.contrib.tone_convert import to_normal, to_tone, to_tone3
 
 from duty.domain.errors import Refused
+from duty.domain.vocabulary import Syllables
 
-Syllables = tuple[str, ...]
 _TONES = "12345"
 
 

@@ -11,7 +11,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from duty.domain.errors import Refused
-from duty.domain.vocabulary import DistrictWord, WordClass, district_word
+from duty.domain.vocabulary import DistrictWord, WordClass
+from duty.domain.wordcheck import district_word
 
 
 class BadWordFile(ValueError):

@@ -18,7 +18,8 @@ from duty.domain.happenings import EventKind
 from duty.domain.rights import Actor, Right
 from duty.domain.texts import refuse_unreadable, signalled
 from duty.domain.times import Clock
-from duty.domain.vocabulary import Decision, DistrictWord, WordClass, district_word
+from duty.domain.vocabulary import Decision, DistrictWord, WordClass
+from duty.domain.wordcheck import district_word
 from duty.services.audit import note
 from duty.services.outbox import tell
 from duty.services.shipped import shipped_words

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from duty.domain import pinyin
 from duty.domain.errors import Refused
-from duty.domain.vocabulary import WordClass, district_word
+from duty.domain.vocabulary import WordClass
+from duty.domain.wordcheck import district_word
 from duty.services.shipped import BadWordFile, shipped_words
 
 LOCAL = {"荥": "xing2"}

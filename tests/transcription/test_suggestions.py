@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duty.domain.transcripts import Segment, Speaker, Transcript
-from duty.domain.vocabulary import WordClass, district_word
+from duty.domain.vocabulary import WordClass
+from duty.domain.wordcheck import district_word
 from transcription.cues import load_cues
 from transcription.evaluation.corpus import GoldCall, read_corpus
 from transcription.evaluation.suggestionscore import SuggestionReport, measure_suggestions, read_misheard, spoilt

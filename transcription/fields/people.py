@@ -71,7 +71,11 @@ def _title(text: str, at: int, end: int, lexicon: Lexicon) -> Said | None:
 
 
 def _name(text: str, at: int, lexicon: Lexicon) -> Said | None:
-    """A surname of the list and one or two given characters; 姓李 alone gives the surname."""
+    """A name that officers put into the vocabulary, also misspelt; else a surname of the list and one or two given
+    characters; 姓李 alone gives the surname."""
+    for start, stop, known, as_is in heard(text[at : at + 4], lexicon.persons, shortest=2, readings=lexicon.readings):
+        if start == 0:
+            return Said(start=at, end=at + stop, value=known, sure=0.95 if as_is else 0.75)
     surname = next((text[at : at + size] for size in (2, 1) if text[at : at + size] in lexicon.surnames), "")
     if not surname:
         return None

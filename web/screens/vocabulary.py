@@ -14,7 +14,8 @@ from duty.domain import pinyin
 from duty.domain.entries import EntryState
 from duty.domain.errors import Conflict, NotFound, Refused
 from duty.domain.rights import Actor, Right
-from duty.domain.vocabulary import Decision, WordClass, district_word
+from duty.domain.vocabulary import Decision, WordClass
+from duty.domain.wordcheck import district_word
 from duty.services.logbook import content_of
 from duty.services.suggestions import Decided
 from duty.services.words import NewWord, WordFilter, WordView, known_classes
