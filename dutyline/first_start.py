@@ -66,9 +66,10 @@ def not_for_production(settings: Settings) -> tuple[str, ...]:
         logins = Accounts(store, utc_now).one_time_logins()
     finally:
         store.close()
-    if problem := MasterKeys(settings.secrecy.key_file).problem():
+    if MasterKeys(settings.secrecy.key_file).problem():
         reasons.append(
-            f"涉密密封没有可用的主密钥（{problem}）：请执行 dutyline secrecy make-key 文件，并设置 secrecy.key_file"
+            "涉密密封没有可用的主密钥（dutyline secrecy status 说明原因）："
+            "请执行 dutyline secrecy make-key 文件，并设置 secrecy.key_file"
         )
     if logins:
         reasons.append(

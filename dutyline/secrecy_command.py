@@ -18,6 +18,8 @@ from duty.vault.errors import NoMasterKey, VaultError
 from duty.vault.keyfile import MasterKeys, create_ring, replace_ring
 from duty.vault.keys import KeyRing, new_master_key
 from dutyline.options import Config, Json, fail, out, print_json, settings_of
+from web import catalogue
+from web.failures import message_of
 
 app = typer.Typer(no_args_is_help=True, help="The master key of what is sealed for secrecy: make-key, rotate, status.")
 
@@ -69,7 +71,7 @@ def rotate(config: Config = None) -> None:
             count = _rewrap_all(settings, store, keys)
             replace_ring(_named(path), keys.ring().only_current())
         except VaultError as error:
-            raise fail(f"{error}（旧密钥仍在密钥文件中，可再次执行）") from None
+            raise fail(f"{_words(error)}（旧密钥仍在密钥文件中，可再次执行）") from None
     out.print(f"主密钥已更换为 {ring.current.key_id}，{count} 个通话的密钥已重新加密", highlight=False)
     out.print("  请更新离机保存的密钥副本；此前的数据备份仍须用旧密钥打开，旧副本与那些备份一并保管", soft_wrap=True)
 
@@ -84,7 +86,7 @@ def status(config: Config = None, as_json: Json = False) -> None:
         try:
             current, problem = keys.ring().current.key_id, ""
         except NoMasterKey as error:
-            current, problem = "", str(error)
+            current, problem = "", _words(error)
         counts = acts.counts()
         foreign = len(acts.wrapped_before(current)) if current else 0
     if as_json:
@@ -114,6 +116,10 @@ def _rewrap_all(settings: Settings, store: Store, keys: MasterKeys) -> int:
         time.sleep(SETTLE_S)
         if not acts.wrapped_before(keys.ring().current.key_id):
             return done
+
+
+def _words(error: VaultError) -> str:
+    return message_of(catalogue.load(), error)
 
 
 def _named(path: Path | None) -> Path:

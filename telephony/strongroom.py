@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from duty.domain.errors import DutyError
+from duty.domain.errors import BrokenState, DutyError, Refused
 from duty.domain.secrecy import SecrecyState
 from duty.services.sealingacts import SealingActs, SealingKey, SealingWork
 from duty.store.database import Store
@@ -61,8 +61,9 @@ class Strongroom:
             return False
         try:
             self._advance(work)
-        except NoMasterKey as error:
-            _log.error("call %s waits to be sealed: %s", work.call_id, error)
+        except (NoMasterKey, Refused, BrokenState) as error:
+            # Told already; or it is being heard, or its flag was lifted, since one looked.
+            _log.warning("call %s waits: %s", work.call_id, error)
             self._failed.add(work.call_id)
         except (OSError, DutyError) as error:
             _log.error("call %s is not sealed: %s", work.call_id, error)

@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session, sessionmaker
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _OUTBOX = "outbox"
 _OUTBOX_LOCK = 0x6475_7479
+_SCRUB_PATIENCE_MS = 200
+"""Emptying the log waits for readers and holds up writers meanwhile: the line's book must not wait for that."""
 
 
 class Store:
@@ -34,6 +36,7 @@ class Store:
     def __init__(self, url: str, *, patience_s: float = 15.0) -> None:
         self.url = url
         self.engine = _engine(url, patience_s)
+        self._patience_s = patience_s
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
@@ -67,7 +70,9 @@ class Store:
         if not self.is_sqlite:
             return True
         with self.engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_PATIENCE_MS}")
             busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={int(self._patience_s * 1000)}")
         return not busy
 
     def is_current(self) -> bool:

@@ -194,3 +194,15 @@ def test_phone_passwords_are_made_once_and_kept_for_the_service_alone(
     assert grown.sip_secret == made.sip_secret
     with pytest.raises(KeyError):
         made.phone_password(settings, "9999")
+
+
+@pytest.mark.rule("6.5-a")
+@pytest.mark.parametrize("inside", ["master.key", "keys/master.key", "../data/master.key"])
+def test_a_master_key_beside_the_data_is_refused(tmp_path: Path, inside: str) -> None:
+    data = tmp_path / "data"
+    text = f'[data]\ndir = "{data}"\n[secrecy]\nkey_file = "{{}}"\n'
+    with pytest.raises(ValidationError, match=r"lies in data\.dir"):
+        load(written(tmp_path, text.format(data / inside)))
+    outside = load(written(tmp_path, text.format(tmp_path / "data.key")))
+    assert outside.secrecy.key_file == tmp_path / "data.key"
+    assert load(written(tmp_path, text.format(""))).secrecy.key_file is None

@@ -3,6 +3,7 @@ table meanwhile (requirement 6.5-a)."""
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -342,6 +343,25 @@ def test_a_call_that_lives_or_is_being_heard_waits(vaulted: Vaulted) -> None:
     assert vaulted.acts.next(passed_over=[heard]) is None
     assert vaulted.secrecy.suspect("f" * 32, SecrecySource.CAPTIONS) is False
     assert vaulted.secrecy.among([living, heard, "f" * 32]) == {living, heard}
+
+
+def test_emptying_the_log_gives_way_to_a_reader_and_holds_up_no_writer(vaulted: Vaulted) -> None:
+    store = vaulted.store
+    vaulted.room.arrive()
+    if not store.is_sqlite:
+        assert store.scrub()
+        return
+    with store.engine.connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.exec_driver_sql("SELECT count(*) FROM calls").one()
+        vaulted.room.arrive()
+        began = time.monotonic()
+        assert store.scrub() is False
+        assert time.monotonic() - began < 3
+        reader.exec_driver_sql("COMMIT")
+    assert store.scrub() is True
+    assert store.engine.url.database is not None
+    assert Path(f"{store.engine.url.database}-wal").stat().st_size == 0
 
 
 @given(st.lists(st.sampled_from(SecrecyStep), max_size=12))

@@ -64,4 +64,4 @@ def test_the_master_key_is_made_once_changed_and_named_by_status(template: Path,
             "other_key": 0,
         }
     key_file.chmod(0o644)
-    assert "vault_key_file_open" in instance.command("secrecy", "status").stdout
+    assert "须改为 0600" in instance.command("secrecy", "status").stdout

@@ -85,6 +85,7 @@ def _back(entry_id: int) -> Response:
 
 
 def _shown(house: Services, actor: Actor, row: EntryRow) -> dict[str, Any]:
+    withheld = house.logbook.withheld(row)
     first, current = content_of(row).as_dict(), current_content(row).as_dict()
     return {
         "entry": row,
@@ -96,9 +97,9 @@ def _shown(house: Services, actor: Actor, row: EntryRow) -> dict[str, Any]:
         "history": {name: _history(name, first[name], row.amendments) for name in ORDER},
         "void_facts": _void_facts(row),
         "officer_names": house.calls.officer_names(),
-        "may_amend": row.state == EntryState.FINALIZED and actor.may(Right.AMEND, row.unit_id),
-        "withheld": house.logbook.withheld(row),
-        "may_print": not house.logbook.withheld(row) and actor.may(Right.PRINT, row.unit_id),
+        "may_amend": not withheld and row.state == EntryState.FINALIZED and actor.may(Right.AMEND, row.unit_id),
+        "withheld": withheld,
+        "may_print": not withheld and actor.may(Right.PRINT, row.unit_id),
         "may_see_call": row.call_id is not None and actor.may(Right.SEE_CALLS, row.unit_id),
     }
 

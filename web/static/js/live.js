@@ -101,6 +101,7 @@
 
   function caption(event) {
     var spoken = event.detail.data;
+    if (spoken.withheld) { return; }
     Array.prototype.forEach.call(document.querySelectorAll('[data-captions="' + event.detail.call + '"]'), function (box) {
       if (spoken.final && box.querySelector('[data-event="' + event.detail.id + '"]')) { return; }
       var open_ = box.querySelector(".partial.caption-" + spoken.speaker);
