@@ -9,8 +9,17 @@ from pathlib import Path
 import typer
 
 from config.settings import Settings
-from duty.verifier import CannotVerify, EvidenceReport, Finding, RecordingsReport, Report, UnitReport, verify
-from duty.verifier.report import CUSTODY, EVIDENCE
+from duty.verifier import (
+    CannotVerify,
+    EvidenceReport,
+    Finding,
+    HandoverReport,
+    RecordingsReport,
+    Report,
+    UnitReport,
+    verify,
+)
+from duty.verifier.report import CUSTODY, EVIDENCE, HANDOVERS
 from duty.verifier.secrets import read_master_keys
 from dutyline.options import fail, out, print_json
 
@@ -44,6 +53,9 @@ def anchored(path: Path) -> dict[str, tuple[int, str]]:
         guarded = report.get("evidence", {})
         if guarded.get("links"):
             heads[EVIDENCE] = (int(guarded["links"]), str(guarded["head_hash"]))
+        handed = report.get("handovers", {})
+        if handed.get("links"):
+            heads[HANDOVERS] = (int(handed["links"]), str(handed["head_hash"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise fail(f"存证无法读取：{path}（{error}）") from None
     return heads
@@ -56,6 +68,7 @@ def as_plain(report: Report) -> dict[str, object]:
         "units": [asdict(unit) for unit in report.units],
         "recordings": asdict(report.recordings),
         "evidence": asdict(report.evidence),
+        "handovers": asdict(report.handovers),
         "warnings": [asdict(warning) for warning in report.warnings],
     }
 
@@ -68,6 +81,7 @@ def _show(settings: Settings, report: Report) -> None:
         out.print(_line(unit, names.get(unit.code, "")), highlight=False, soft_wrap=True)
     out.print(_recordings(report.recordings), highlight=False, soft_wrap=True)
     out.print(_evidence(report.evidence), highlight=False, soft_wrap=True)
+    out.print(_handovers(report.handovers), highlight=False, soft_wrap=True)
     for warning in report.warnings:
         out.print(f"[yellow]注意[/yellow] {_place(warning)}：{warning.explanation}", highlight=False, soft_wrap=True)
 
@@ -94,6 +108,13 @@ def _evidence(report: EvidenceReport) -> str:
     about = f"通话 {report.broken.call} 的存证" if report.broken.call else "存证"
     place = f"{about}（存证链第 {report.broken.position} 环）" if report.broken.position else about
     return f"{counted}以前完好，[red]{place}有误[/red]：{report.broken.explanation}"
+
+
+def _handovers(report: HandoverReport) -> str:
+    counted = f"交接班记录 {report.links} 件"
+    if report.broken is None:
+        return f"{counted}，[green]完好[/green]"
+    return f"{counted}以前完好，[red]交接班链第 {report.broken.position} 环有误[/red]：{report.broken.explanation}"
 
 
 def _place(found: Finding) -> str:

@@ -14,6 +14,7 @@ from duty.domain.times import from_text
 from duty.services.accounts import SessionView
 from web import words
 from web.catalogue import Catalogue
+from web.print.handover import line_of, span
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -49,6 +50,8 @@ class Renderer:
         for name in ("moment", "minute", "hour", "clock", "official", "iso", "position", "confidence", "person"):
             self._environment.filters[name] = getattr(words, name)
         self._environment.filters["instant"] = from_text
+        self._environment.globals["handover_line"] = lambda part, item: line_of(catalogue, part, item)
+        self._environment.globals["handover_span"] = lambda sheet: span(catalogue, sheet)
         self._environment.globals["between"] = words.between
         self._environment.globals["reason"] = lambda code: words.reason(catalogue, code)
 

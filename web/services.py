@@ -17,6 +17,7 @@ from duty.services.custody import Custody
 from duty.services.directory import Directory
 from duty.services.evidence import EvidenceRoom
 from duty.services.exceptions import ForwardExceptions
+from duty.services.handovers import Handovers
 from duty.services.holds import Holds
 from duty.services.identification import Identification
 from duty.services.linechecks import LineChecks
@@ -54,6 +55,7 @@ class Services:
     directory: Directory
     evidence: EvidenceRoom
     exceptions: ForwardExceptions
+    handovers: Handovers
     holds: Holds
     identification: Identification
     linechecks: LineChecks
@@ -91,6 +93,7 @@ def build(store: Store, clock: Clock, settings: Settings) -> Services:
         directory=Directory(store, clock, plan),
         evidence=EvidenceRoom(store, clock),
         exceptions=ForwardExceptions(store, clock),
+        handovers=Handovers(store, clock, checks=LineChecks(store, clock)),
         holds=Holds(store, clock),
         identification=Identification(store),
         linechecks=LineChecks(store, clock),

@@ -29,7 +29,8 @@ _ROLES = {Duty.OFFICER: frozenset({Role.OFFICER, Role.LEADER, Role.HUB}), Duty.L
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterView:
-    """A unit's roster from ``first`` to ``last``, both days included; ``kinds`` has None for a day of unknown kind."""
+    """A unit's roster from ``first`` to ``last``, both days included; ``kinds`` has None for a day of unknown kind.
+    ``faults`` are those that are not over yet: they can be mended."""
 
     unit_id: int
     first: date
@@ -59,7 +60,7 @@ class Rosters:
             last=last,
             shifts=shifts,
             kinds={day: kind_of(day) for day in days},
-            faults=faults(shifts, first, last, kind_of),
+            faults=[each for each in faults(shifts, first, last, kind_of) if each.ends_at > self._clock()],
         )
 
     def candidates(self, actor: Actor, unit_id: int) -> dict[Duty, list[OfficerRow]]:

@@ -769,6 +769,41 @@ class WatchRow(Base):
     officer: Mapped[OfficerRow] = relationship(lazy="joined")
 
 
+class HandoverRow(Base):
+    """交接班: from its beginning to the second signature, which is the takeover (requirement 6.2-d). Once taken it
+    stays as it is; ``sheet`` is as signed, empty before the first signature."""
+
+    __tablename__ = "handovers"
+    __table_args__ = (Index("ix_handovers_unit_state", "unit_id", "state"),)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    unit_id: Mapped[int] = mapped_column(ForeignKey("units.id"))
+    state: Mapped[str] = mapped_column(String(12))
+    opened_by: Mapped[int] = mapped_column(ForeignKey("officers.id"))
+    opened_at: Mapped[datetime]
+    sheet: Mapped[dict[str, Any]]
+    notes: Mapped[str] = mapped_column(Text, default="")
+    documents: Mapped[str] = mapped_column(Text, default="")
+    given_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    given_at: Mapped[datetime | None]
+    taken_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    taken_at: Mapped[datetime | None]
+    excuse: Mapped[str] = mapped_column(Text, default="")
+    excused_by: Mapped[int | None] = mapped_column(ForeignKey("officers.id"))
+    excused_at: Mapped[datetime | None]
+    excused_entries: Mapped[list[Any]]
+
+
+class HandoverLinkRow(Base):
+    """One link of the chain over all handovers; only ever added."""
+
+    __tablename__ = "handover_links"
+    position: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    handover_id: Mapped[int] = mapped_column(ForeignKey("handovers.id"), unique=True)
+    payload: Mapped[str]
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
 class SpoolMarkRow(Base):
     """How far into telephony's spool the book has come."""
 

@@ -6,7 +6,24 @@ canonical form by its own writer and compares everything that a link covers with
 
 from __future__ import annotations
 
-from duty.verifier.report import CannotVerify, EvidenceReport, Finding, RecordingsReport, Report, UnitReport
+from duty.verifier.report import (
+    CannotVerify,
+    EvidenceReport,
+    Finding,
+    HandoverReport,
+    RecordingsReport,
+    Report,
+    UnitReport,
+)
 from duty.verifier.verify import verify
 
-__all__ = ["CannotVerify", "EvidenceReport", "Finding", "RecordingsReport", "Report", "UnitReport", "verify"]
+__all__ = [
+    "CannotVerify",
+    "EvidenceReport",
+    "Finding",
+    "HandoverReport",
+    "RecordingsReport",
+    "Report",
+    "UnitReport",
+    "verify",
+]

@@ -63,6 +63,16 @@ WORDS = {
     "evidence_previous_differs": "存证链环节未接在前一环节之后",
     "evidence_row_differs": "存证登记（{detail}）与存证链不符",
     "evidence_unlinked": "存证（{detail}号）未记入存证链",
+    "handover_anchor_differs": "交接班链此处的哈希与离机保存的存证不一致",
+    "handover_anchor_missing": "离机保存的存证指向的交接班链位置已不存在：链尾被截去",
+    "handover_book_differs": "交接班时登记簿的链头与登记簿的链不符：登记簿被改写",
+    "handover_deleted": "交接班链所指的交接班记录（{detail}号）已不存在",
+    "handover_hash_differs": "交接班链环节的哈希与其内容不符：内容被改动",
+    "handover_link_missing": "交接班链缺少此位置的环节",
+    "handover_malformed": "交接班链环节的内容与登记不符（{detail}）",
+    "handover_previous_differs": "交接班链环节未接在前一环节之后",
+    "handover_row_differs": "交接班记录（{detail}）与交接班链不符",
+    "handover_unlinked": "交接班记录（{detail}号）未记入交接班链",
     "sealed_altered": "密封文件与登记的校验值不符（{detail}）",
     "sealed_missing": "密封文件不存在或无法读取（{detail}）",
     "sealed_not_opened": "密封文件以主密钥无法打开，或内容与登记的校验值不符（{detail}）",
@@ -77,6 +87,8 @@ CUSTODY = "#custody"
 """The custody chain's place among the heads; no unit has such a code."""
 EVIDENCE = "#evidence"
 """That of the chain of evidence."""
+HANDOVERS = "#handovers"
+"""That of the chain of handovers."""
 
 
 class CannotVerify(Exception):
@@ -138,6 +150,15 @@ class EvidenceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverReport:
+    """The chain of handovers: its good ``links``, the hash of the last of them, and the first wrong thing or None."""
+
+    links: int
+    head_hash: str
+    broken: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The verdict on all books. ``warnings`` are no breaks: nothing was altered, but less is protected."""
 
@@ -145,6 +166,7 @@ class Report:
     warnings: tuple[Finding, ...]
     recordings: RecordingsReport
     evidence: EvidenceReport
+    handovers: HandoverReport
 
     @property
     def links(self) -> int:
@@ -159,9 +181,10 @@ class Report:
     @property
     def first_broken(self) -> Finding | None:
         """The first broken link of the first unit that has one, else the first wrong recording, else the first wrong
-        piece of evidence, or None: every book is whole."""
+        piece of evidence or handover, or None: every book is whole."""
         books = (unit.broken for unit in self.units)
-        return next((each for each in (*books, self.recordings.broken, self.evidence.broken) if each is not None), None)
+        others = (self.recordings.broken, self.evidence.broken, self.handovers.broken)
+        return next((each for each in (*books, *others) if each is not None), None)
 
     @property
     def heads(self) -> dict[str, tuple[int, str]]:
@@ -171,6 +194,8 @@ class Report:
             heads[CUSTODY] = (self.recordings.custody, self.recordings.custody_hash)
         if self.evidence.links:
             heads[EVIDENCE] = (self.evidence.links, self.evidence.head_hash)
+        if self.handovers.links:
+            heads[HANDOVERS] = (self.handovers.links, self.handovers.head_hash)
         return heads
 
 

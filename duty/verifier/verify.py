@@ -9,8 +9,9 @@ from pathlib import Path
 from duty.verifier.canon import GENESIS, digest, parsed, written
 from duty.verifier.evidence import Evidence
 from duty.verifier.guarded import verify_evidence
+from duty.verifier.handovers import verify_handovers
 from duty.verifier.recordings import verify_recordings
-from duty.verifier.report import CUSTODY, EVIDENCE, Finding, Report, UnitReport, finding
+from duty.verifier.report import CUSTODY, EVIDENCE, HANDOVERS, Finding, Report, UnitReport, finding
 from duty.verifier.rules import Problem, Story, differs, first_problem
 from duty.verifier.secrets import MasterKeys
 from duty.verifier.source import Row, Source, opened, rows
@@ -51,6 +52,7 @@ def verify(
     with opened(database) as source:
         anchors = dict(expected_head or {})
         kept, guarded = anchors.pop(CUSTODY, None), anchors.pop(EVIDENCE, None)
+        handed = anchors.pop(HANDOVERS, None)
         warnings: list[Finding] = []
         units = [
             _Walk(source, unit, Evidence(source, recordings_root), anchors.pop(unit["code"], None), warnings).report()
@@ -58,8 +60,15 @@ def verify(
         ]
         recordings = verify_recordings(source, recordings_root, kept, keys)
         evidence = verify_evidence(source, guarded)
+        handovers = verify_handovers(source, handed)
     units += [_vanished(code, position) for code, (position, _) in sorted(anchors.items()) if position]
-    return Report(units=tuple(units), warnings=tuple(warnings), recordings=recordings, evidence=evidence)
+    return Report(
+        units=tuple(units),
+        warnings=tuple(warnings),
+        recordings=recordings,
+        evidence=evidence,
+        handovers=handovers,
+    )
 
 
 def _units(source: Source) -> list[Row]:

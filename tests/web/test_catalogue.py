@@ -17,6 +17,7 @@ from duty.domain.custody import DifferenceKind
 from duty.domain.drafts import FieldName, Source
 from duty.domain.entries import Category, EntryContent, EntryState
 from duty.domain.errors import DutyError, Forbidden, Refused
+from duty.domain.handover import HandoverState
 from duty.domain.happenings import AlarmKind, EventKind
 from duty.domain.identity import Method, Verdict
 from duty.domain.rights import Right, Role
@@ -74,6 +75,7 @@ def test_every_key_that_is_used_exists() -> None:
         ("difference_advice", DifferenceKind),
         ("word_class", WordClass),
         ("day_kind", DayKind),
+        ("handover_state", HandoverState),
         ("roster_duty", Duty),
         ("roster_pattern", Pattern),
         ("roster_fault", FaultKind),

@@ -70,6 +70,7 @@ IDS = {
     "hold_id": "1",
     "pending_id": "1",
     "shift_id": "1",
+    "handover_id": "1",
     "contact_id": "2",
     "part": "calls",
     "version": "1",
@@ -128,6 +129,15 @@ NEEDS: dict[tuple[str, str], Right] = {
     ("POST", "/duty/sign-on"): Right.TAKE_DUTY,
     ("POST", "/duty/sign-off"): Right.TAKE_DUTY,
     ("POST", "/duty/permits"): Right.ALLOW_DUTY,
+    ("POST", "/duty/handovers"): Right.TAKE_DUTY,
+    ("GET", "/duty/handovers/{handover_id}"): Right.SEE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/notes"): Right.TAKE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/excuse"): Right.TAKE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/give"): Right.TAKE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/return"): Right.TAKE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/take"): Right.TAKE_DUTY,
+    ("POST", "/duty/handovers/{handover_id}/cancel"): Right.TAKE_DUTY,
+    ("GET", "/duty/handovers/{handover_id}/print.pdf"): Right.PRINT,
     ("GET", "/duty/roster"): Right.SEE_DUTY,
     ("POST", "/duty/roster"): Right.PLAN_DUTY,
     ("POST", "/duty/roster/{shift_id}/withdraw"): Right.PLAN_DUTY,
@@ -239,6 +249,9 @@ BODIES: dict[str, object] = {
     "vocabulary": {"word": "后退巷", "class": "road"},
     "sign-on": {"password": PASSWORD},
     "sign-off": {"password": PASSWORD},
+    "excuse": {"login": "leader1", "password": PASSWORD, "reason": "轮换处置力量"},
+    "give": {"login": "officer1", "password": PASSWORD},
+    "take": {"login": "leader1", "password": PASSWORD},
     "permits": {"officer": "1", "reason": "替班", "hours": "8"},
     "roster": {"officer": "1", "duty": "officer", "pattern": "whole_day", "day": "2026-12-01"},
     "days": {"day": "2027-01-01", "kind": "holiday", "words": "国办发明电"},
@@ -285,12 +298,14 @@ def own_word(room: Room) -> None:
 
 
 def rostered(room: Room, login: str) -> None:
-    """A place on today's roster."""
+    """A place on today's roster, signed on to, and the handover begun."""
     leader, actor = room.actor("leader1"), room.actor(login)
     day = local(room.clock()).date()
     room.services.rosters.plan(
         leader, officer_id=actor.officer_id, duty=Duty.OFFICER, pattern=Pattern.WHOLE_DAY, day=day
     )
+    room.services.watches.sign_on(actor)
+    room.services.handovers.begin(actor)
 
 
 def asked_exception(room: Room) -> None:
@@ -405,6 +420,7 @@ def test_text_of_a_call_is_never_markup(room: Room, officer: TestClient) -> None
 def test_no_page_holds_inline_script_style_or_handler(room: Room, sign_in: SignIn) -> None:
     entry_id = whole_call(room, CALL)
     missed_call(room, MISSED)
+    rostered(room, "officer1")
     pages = [
         "/desk",
         "/calls",
@@ -416,6 +432,7 @@ def test_no_page_holds_inline_script_style_or_handler(room: Room, sign_in: SignI
         "/lines",
         "/duty",
         "/duty/roster",
+        "/duty/handovers/1",
         "/password",
     ]
     client = sign_in("hub1")

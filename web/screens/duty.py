@@ -65,6 +65,8 @@ def shown(house: Services, actor: Actor) -> dict[str, Any]:
         "own": own,
         "is_on_duty": actor.officer_id in present,
         "present": present,
+        "under_way": house.handovers.under_way(actor),
+        "handovers": house.handovers.recent(actor),
         "permits": house.watches.permits(actor),
         "people": house.rosters.candidates(actor, actor.unit_id)[Duty.OFFICER] if actor.may(Right.ALLOW_DUTY) else [],
         "reason_limit": MAX_REASON_CHARS,
