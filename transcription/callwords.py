@@ -31,11 +31,21 @@ class ClassRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A level of event that ``dead`` or ``hurt`` people, or more, suggest."""
+
+    name: str
+    dead: int
+    hurt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallWords:
-    """Kinds in the order in which they are tried, and the classes."""
+    """Kinds in the order in which they are tried, the classes, and the levels from the highest down."""
 
     kinds: tuple[KindRule, ...]
     classes: tuple[ClassRule, ...]
+    levels: tuple[Level, ...]
     elsewhere: re.Pattern[str]
 
     @property
@@ -65,6 +75,7 @@ def call_words(table: dict[str, Any], elsewhere: list[str]) -> CallWords:
             )
             for row in table["class"]
         ),
+        levels=tuple(Level(name=row["name"], dead=row["dead"], hurt=row["hurt"]) for row in table["level"]),
         elsewhere=re.compile("|".join(sorted(map(re.escape, elsewhere), key=len, reverse=True))),
     )
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from duty.domain.drafts import Draft, DraftField, FieldName, Source
-from duty.domain.transcripts import Speaker, Transcript
+from duty.domain.transcripts import Transcript
 from transcription.fields.extract import extract
 from transcription.fields.times import CHINA
 from transcription.lexicon import Lexicon
 
-_EXCERPT = 80
+_NOTHING = "未识别到要素，请听录音。"
 _DIRECTORY_CONFIDENCE = 0.6
 _NUMBER_CONFIDENCE = 0.7
 
@@ -37,7 +37,7 @@ def draft(transcript: Transcript, facts: CallFacts, lexicon: Lexicon) -> Draft:
     """
     fields = (*extract(transcript, lexicon, called_at=facts.started_at), *_known(facts))
     proposed = Draft(fields=fields, gist="")
-    return Draft(fields=fields, gist=_gist(proposed, transcript, facts))
+    return Draft(fields=fields, gist=_gist(proposed, facts))
 
 
 def _known(facts: CallFacts) -> list[DraftField]:
@@ -54,15 +54,16 @@ def _known(facts: CallFacts) -> list[DraftField]:
     ]
 
 
-def _gist(proposed: Draft, transcript: Transcript, facts: CallFacts) -> str:
-    """One paragraph in the form of the call register: who reported when; what; casualties; measures; request; phone."""
+def _gist(proposed: Draft, facts: CallFacts) -> str:
+    """One paragraph in the form of the call register: who reported when; what; casualties; measures; what is asked or
+    ordered; phone. It says nothing that is not the value of a field."""
     said = {name: field.value for name in FieldName if (field := proposed.field(name)) is not None}
     places = [field.value for field in proposed.fields if field.name is FieldName.PLACE]
     parts = [_what(said, places), said.get(FieldName.CASUALTIES, ""), said.get(FieldName.MEASURES, "")]
-    request = said.get(FieldName.REQUEST, "")
+    request = said.get(FieldName.DIRECTIVE, "") or said.get(FieldName.REQUEST, "")
     body = _distinct([part for part in (*parts, request) if part])
     if not body:
-        body = _excerpt(transcript)
+        body = _NOTHING
     phone = said.get(FieldName.CALLER_PHONE, "")
     tail = f"联系电话：{phone}。" if phone else ""
     return f"{_who(said, facts)}：{body}{tail}"
@@ -92,11 +93,3 @@ def _distinct(parts: list[str]) -> str:
         fresh = [clause for clause in part.split("，") if clause and clause not in text]
         text += "，".join(fresh) + "。" if fresh else ""
     return text
-
-
-def _excerpt(transcript: Transcript) -> str:
-    words = "，".join(segment.text for segment in transcript.segments if segment.speaker is Speaker.CALLER)
-    if not words:
-        return "未识别到来电人语音，请听录音。"
-    short = words if len(words) <= _EXCERPT else words[:_EXCERPT] + "……"
-    return f"通话摘录：“{short}”"

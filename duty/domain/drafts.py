@@ -7,8 +7,9 @@ from enum import StrEnum
 
 
 class FieldName(StrEnum):
-    """The fields of a draft. The four that regulation 六（二） requires come first; the last two are no fields of the
-    entry: what kind of call it is, and which of the nine classes of 七（二） it would be reported as (1 to 9)."""
+    """The fields of a draft. The four that regulation 六（二） requires come first; the last four are no fields of the
+    entry: what kind of call it is, which of the nine classes of 七（二） it would be reported as (1 to 9), the level
+    that the figures suggest, and what a superior wants done, by when."""
 
     EVENT_TIME = "event_time"
     PLACE = "place"
@@ -23,6 +24,8 @@ class FieldName(StrEnum):
     CATEGORY = "category"
     KIND = "kind"
     REPORT_CLASS = "report_class"
+    LEVEL = "level"
+    DIRECTIVE = "directive"
 
 
 class Source(StrEnum):
@@ -48,7 +51,8 @@ class Span:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftField:
     """One proposed value. ``value`` is what the form shows, ``normalised`` the machine form (ISO 8601, digits…);
-    ``confidence`` is 0..1; ``spans`` is empty only when ``source`` is not the transcript."""
+    ``confidence`` is 0..1; ``spans`` is empty only when ``source`` is not the transcript; ``speaker`` is who said it
+    (caller, officer; empty where nobody did or both)."""
 
     name: FieldName
     value: str
@@ -56,6 +60,7 @@ class DraftField:
     confidence: float
     source: Source
     spans: tuple[Span, ...] = ()
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from duty.domain.drafts import Source
+from duty.domain.drafts import FieldName, Source
 from transcription.draft import CallFacts, draft
 from transcription.errors import TranscriptionError
 from transcription.evaluation.corpus import GoldCall, read_corpus
@@ -63,6 +64,7 @@ def test_every_value_points_at_words_that_were_said_then(calls: list[GoldCall], 
         transcript = call.transcript()
         for field in draft(transcript, CallFacts(started_at=call.at), lexicon).fields:
             assert field.source is Source.TRANSCRIPT
+            assert field.speaker in {transcript.segments[span.segment].speaker.value for span in field.spans} | {""}
             assert field.spans, (call.call_id, field)
             for span in field.spans:
                 segment = transcript.segments[span.segment]
@@ -73,6 +75,22 @@ def test_every_value_points_at_words_that_were_said_then(calls: list[GoldCall], 
                 ]
                 text = segment.text[span.start_char : span.end_char]
                 assert "".join(said) == "".join(text.split()), (call.call_id, field)
+
+
+_FORM = re.compile(r"\d+月\d+日\d+时\d\d分|来电人（身份待核）|来电$|未识别到要素|请听录音|联系电话")
+
+
+@pytest.mark.rule("6.1-d")
+def test_the_gist_says_nothing_but_values(calls: list[GoldCall], lexicon: Lexicon) -> None:
+    for call in calls:
+        made = draft(call.transcript(), CallFacts(started_at=call.at), lexicon)
+        values = [field.value for field in made.fields if field.name is not FieldName.REPORT_CLASS]
+        for clause in re.split("[，。：]", made.gist):
+            rest = "" if any(clause in text for text in values) else clause
+            for text in sorted(values, key=len, reverse=True):
+                rest = rest.replace(text, "")
+            rest = _FORM.sub("", rest)
+            assert not rest or any(rest in text for text in values), call.call_id
 
 
 @pytest.mark.parametrize(

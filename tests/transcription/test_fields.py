@@ -15,6 +15,7 @@ from tests.transcription.telephone import rows
 from transcription.draft import CallFacts, draft
 from transcription.fields.events import said_events
 from transcription.fields.figures import said_figures
+from transcription.fields.orders import ordered
 from transcription.fields.people import introduction
 from transcription.fields.places import said_places
 from transcription.fields.reading import turns
@@ -268,7 +269,7 @@ def test_the_directory_and_the_line_stand_in_where_the_words_are_silent() -> Non
 
 def test_a_call_about_nothing_known_is_quoted() -> None:
     found = drafted("想咨询一下社保卡怎么办理")
-    assert "通话摘录：“想咨询一下社保卡怎么办理”" in found.gist
+    assert "想咨询一下社保卡怎么办理" in found.gist
     assert "身份待核" in found.gist
 
 
@@ -297,3 +298,22 @@ def test_any_words_give_a_draft_whose_spans_lie_in_them(lines: list[tuple[Speake
             segment = heard.segments[span.segment]
             assert 0 <= span.start_char < span.end_char <= len(segment.text)
             assert segment.start_s - 1e-9 <= span.start_s <= span.end_s <= segment.end_s + 1e-9
+
+
+def test_a_directive_is_suggested_with_its_deadline_and_a_level_with_its_figures() -> None:
+    found = drafted("市政府总值班室，王市长批示，请你区立即核查，今天下午五点前把情况报过来")
+    directive = found.field(FieldName.DIRECTIVE)
+    assert directive is not None
+    assert directive.normalised == "2026-03-05T17:00+08:00"
+    assert directive.speaker == "caller"
+    assert "请你区立即核查" in directive.value
+    hurt = drafted("我是北郊乡政府，下午三点孙李唐村发生车祸，死亡三人，受伤两人")
+    assert value(hurt, FieldName.LEVEL) == "较大"
+    assert drafted("孙李唐村发生火灾，没有人员伤亡").field(FieldName.LEVEL) is None
+
+
+@pytest.mark.parametrize("said", ["半小时内报过来", "请三十分钟以内反馈"])
+def test_a_span_of_time_is_a_deadline(said: str) -> None:
+    order = ordered(turns(transcript([(Speaker.CALLER, said)])), CALLED_AT)
+    assert order is not None
+    assert order.due == CALLED_AT + timedelta(minutes=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from duty.domain.drafts import DraftField, FieldName, Source
@@ -15,6 +15,7 @@ from transcription.fields.events import SaidEvent, said_events
 from transcription.fields.figures import DEAD, EVACUATED, ILL, INJURED, MISSING, TRAPPED, said_figures
 from transcription.fields.kinds import call_kind, report_class
 from transcription.fields.options import Option, phone_options, place_options, time_options, unit_options
+from transcription.fields.orders import ordered
 from transcription.fields.people import introduction
 from transcription.fields.places import SaidPlace, said_places
 from transcription.fields.ranking import Weights, chances
@@ -56,12 +57,48 @@ def extract(transcript: Transcript, lexicon: Lexicon, *, called_at: datetime) ->
         nothing |= {FieldName.CALLER_PHONE} if kind == "wrong_number" else set()
         fields = [field for field in fields if field.name not in nothing]
     fields += what
+    fields += _levels(fields, lexicon)
+    if kind == "directive":
+        fields += _directive(spoken, called_at)
     order = list(FieldName)
     ranked = sorted(fields, key=lambda field: (order.index(field.name), -field.confidence))
     best: dict[tuple[FieldName, str], DraftField] = {}
     for field in ranked:
         best.setdefault((field.name, field.normalised), field)
     return tuple(best.values())
+
+
+def _levels(fields: Sequence[DraftField], lexicon: Lexicon) -> Iterable[DraftField]:
+    """The level that the figures of an event suggest, with their words."""
+    figures = next((field for field in fields if field.name is FieldName.CASUALTIES), None)
+    if figures is None:
+        return
+    counts = {fate: int(count) for fate, _, count in (part.partition("=") for part in figures.normalised.split(";"))}
+    hurt = max(counts.get(INJURED, 0), counts.get(ILL, 0))
+    found = next((lv for lv in lexicon.calls.levels if counts.get(DEAD, 0) >= lv.dead or hurt >= lv.hurt), None)
+    if found is not None:
+        yield replace(figures, name=FieldName.LEVEL, value=found.name, normalised=found.name)
+
+
+def _directive(spoken: Sequence[Turn], called_at: datetime) -> Iterable[DraftField]:
+    """What a superior orders, in his words; the normalised form is the deadline in ISO 8601, empty for none."""
+    found = ordered(spoken, called_at)
+    if found is not None:
+        yield DraftField(
+            name=FieldName.DIRECTIVE,
+            value="，".join(turn.text[a:b] for turn, a, b in found.clauses),
+            normalised="" if found.due is None else found.due.isoformat(timespec="minutes"),
+            confidence=round(0.7 * min(turn.confidence(a, b) for turn, a, b in found.clauses), 4),
+            source=Source.TRANSCRIPT,
+            spans=tuple(span for turn, a, b in found.clauses for span in turn.spans(a, b)),
+            speaker=_speaker(turn for turn, _, _ in found.clauses),
+        )
+
+
+def _speaker(turns: Iterable[Turn]) -> str:
+    """Who speaks in ``turns``; empty for both."""
+    who = {turn.speaker.value for turn in turns}
+    return who.pop() if len(who) == 1 else ""
 
 
 def _what_it_is(spoken: list[Turn], lexicon: Lexicon) -> Iterable[DraftField]:
@@ -72,8 +109,14 @@ def _what_it_is(spoken: list[Turn], lexicon: Lexicon) -> Iterable[DraftField]:
         shown.append((FieldName.REPORT_CLASS, found))
     for name, each in shown:
         yield _field(name, each.turn, each.start, each.end, each.sure, value=each.value)
+    if kind is not None:
+        start, end = kind.turn.clause(kind.start)
+        value = kind.turn.text[start:end]
+        yield _field(FieldName.EVENT, kind.turn, start, end, _NO_EVENT, value=value, normalised=kind.value)
 
 
+_NO_EVENT = 0.3
+"""The clause that shows what a call is stands for its subject where no event is said."""
 _OF_EVENTS = frozenset({FieldName.EVENT_TIME, FieldName.CASUALTIES})
 """What a notice, a drill or a wrong number does not have, whatever hours and numbers are named in it."""
 
@@ -100,6 +143,7 @@ def _field(
         confidence=round(sure * turn.confidence(start, end), 4),
         source=Source.TRANSCRIPT,
         spans=turn.spans(start, end),
+        speaker=turn.speaker.value,
     )
 
 
@@ -245,6 +289,7 @@ def _casualties(spoken: Sequence[Turn], kind: str, weights: Weights) -> Iterable
             ),
             source=Source.TRANSCRIPT,
             spans=tuple(span for _, each, _ in said for span in spoken[each.index].spans(each.start, each.end)),
+            speaker=_speaker(spoken[each.index] for _, each, _ in said),
         )
 
 
@@ -269,4 +314,5 @@ def _matching(callers: list[Turn], name: FieldName, pattern: re.Pattern[str], su
             confidence=round(sure * min(turn.confidence(a, b) for turn, a, b in hits), 4),
             source=Source.TRANSCRIPT,
             spans=tuple(span for turn, a, b in hits for span in turn.spans(a, b)),
+            speaker=Speaker.CALLER.value,
         )
