@@ -255,7 +255,9 @@ def _require_on_duty(session: Session, actor: Actor) -> None:
 def _since(session: Session, row: HandoverRow, giver_id: int) -> Since:
     """Where the unit's last handover ended; before the first one, where the giver's watch began."""
     query = select(HandoverRow).where(
-        HandoverRow.unit_id == row.unit_id, HandoverRow.state == HandoverState.TAKEN.value
+        HandoverRow.unit_id == row.unit_id,
+        HandoverRow.state == HandoverState.TAKEN.value,
+        HandoverRow.id != row.id,  # its own step to taken may be in this transaction already
     )
     last = session.scalars(query.order_by(HandoverRow.taken_at.desc(), HandoverRow.id.desc()).limit(1)).first()
     if last is not None and last.taken_at is not None:
