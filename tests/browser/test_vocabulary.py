@@ -18,6 +18,7 @@ from tests.web.test_vocabulary import CALL, misheard_call
 from web.app import create_app
 
 pytestmark = pytest.mark.peer
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def visit(room: Room, camera: Camera) -> None:
         ("directory", "/directory"),
         ("review", "/review"),
         ("lines", "/lines"),
+        ("vocabulary", "/vocabulary?source=shipped"),
         ("error", "/calls/none"),
     ):
         camera.open(path)
