@@ -189,7 +189,7 @@ def test_what_is_under_secrecy_is_neither_archived_nor_released_and_goes_after_i
     assert shelf.row(directory).archive_path == ""
     acts = CustodyActs(shelf.store, utc_now, Retention(general=timedelta(days=400), by_unit={}))
     for act in (CustodyAct.RELEASE_RAW, CustodyAct.RELEASE_WAV):
-        assert acts.next(act, sealed_before=utc_now()) is None
+        assert list(acts.candidates(act, sealed_before=utc_now(), tried_before=utc_now())) == []
         with pytest.raises(Refused, match="under_secrecy"):
             acts.perform(act, directory.name, reason="free_mb")
     acts.perform(CustodyAct.REMOVE, directory.name, reason="free_mb")
