@@ -176,7 +176,8 @@ def _places_of(word: DistrictWord, district: str) -> tuple[Place, ...]:
         return ()
     if kind == "area" and word.within not in ("", district):
         kind = "elsewhere"
-    return (Place(name=word.word, full=word.within + word.word, kind=kind),)
+    within = "" if word.word.startswith(word.within) else word.within
+    return (Place(name=word.word, full=within + word.word, kind=kind),)
 
 
 def _places(gazetteer: dict[str, Any]) -> list[Place]:

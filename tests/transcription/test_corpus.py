@@ -15,7 +15,7 @@ from transcription.evaluation.fieldscore import FIELDS, FieldReport, measure_fie
 from transcription.lexicon import Lexicon, load_lexicon
 
 GOAL = 0.9
-REACHED = {"time": 0.81, "place": 0.65, "casualties": 0.82, "phone": 0.95, "unit": 0.89}
+REACHED = {"time": 0.82, "place": 0.66, "casualties": 0.82, "phone": 0.95, "unit": 0.9}
 """F1 on the test calls as last measured, rounded down (docs/benchmarks.md); below the goal there is work left."""
 CORPUS = Path(__file__).resolve().parents[1] / "corpus" / "duty_calls"
 

@@ -213,6 +213,8 @@ def _within(words: list[Token], index: int, lexicon: Lexicon) -> bool:
     word = words[index]
     if word.kind:
         return True
+    if len(word.text) > 1 and word.text in lexicon.name_ends:
+        return True
     if word.text in lexicon.name_breaks or not re.fullmatch(r"[\u4e00-\u9fffA-Za-z0-9]+", word.text):
         return False
     if word.tag == "m":
