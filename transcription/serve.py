@@ -25,6 +25,7 @@ from duty.services.versions import SpeechModel, Versions
 from duty.services.words import Words
 from duty.store.database import Store
 from duty.vault.keyfile import MasterKeys
+from transcription.ahead import Ahead
 from transcription.choose import choose_streaming, load
 from transcription.engine import StreamingEngine
 from transcription.enginehouse import EngineHouse, Share
@@ -32,6 +33,7 @@ from transcription.errors import TranscriptionError
 from transcription.live import LiveCaption, LiveCaptions
 from transcription.live import serve as serve_captions
 from transcription.model_store import InstalledModel, installed
+from transcription.pieces import Memory
 from transcription.secrecy import SecretWords, load_secret_words
 from transcription.vocabulary import Vocabulary
 from transcription.worker import Foreman, Worker
@@ -53,18 +55,25 @@ def run(settings: Settings) -> None:
     store = Store(settings.store_url)
     recordings = Recordings(store, utc_now, MasterKeys(settings.secrecy.key_file))
     house = _house(settings, store)
+    memory, root = Memory(), settings.data.recordings
+    vocabulary = Vocabulary(Words(store, utc_now))
     worker = Worker(
         recordings=recordings,
         house=house,
-        root=settings.data.recordings,
-        vocabulary=Vocabulary(Words(store, utc_now)),
+        memory=memory,
+        root=root,
+        vocabulary=vocabulary,
         secrets=load_secret_words(),
     )
+    ahead = Ahead(recordings=recordings, house=house, memory=memory, root=root, vocabulary=vocabulary, clock=utc_now)
     foreman = Foreman(worker=worker, recordings=recordings, house=house, parallel=settings.transcription.workers)
     captions = threading.Thread(target=_captions, args=(settings, store, stop), name="captions", daemon=True)
     captions.start()
+    hearing = threading.Thread(target=ahead.run, args=(stop,), name="ahead", daemon=True)
+    hearing.start()
     foreman.run(stop)
     captions.join(10.0)
+    hearing.join(10.0)
     store.close()
 
 
@@ -95,7 +104,7 @@ def _house(settings: Settings, store: Store) -> EngineHouse:
     return EngineHouse(
         models=settings.data.models,
         wanted=settings.transcription.engine,
-        share=Share(threads=settings.transcription.threads, parallel=settings.transcription.workers),
+        share=Share(threads=settings.transcription.threads, parallel=settings.transcription.workers + 1),
         missing=missing,
         changed=changed,
     )

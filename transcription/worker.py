@@ -28,6 +28,7 @@ from transcription.draft import CallFacts, draft
 from transcription.engine import Engine
 from transcription.enginehouse import EngineHouse
 from transcription.errors import AudioError, ModelError, TranscriptionError
+from transcription.pieces import Memory, PieceEngine
 from transcription.recording import transcribe_recording
 from transcription.secrecy import SecretWords
 from transcription.vocabulary import CallVocabulary, Vocabulary
@@ -50,9 +51,16 @@ class Worker:
     """Hears one recording after another on a thread of its caller."""
 
     def __init__(
-        self, *, recordings: Recordings, house: EngineHouse, root: Path, vocabulary: Vocabulary, secrets: SecretWords
+        self,
+        *,
+        recordings: Recordings,
+        house: EngineHouse,
+        memory: Memory,
+        root: Path,
+        vocabulary: Vocabulary,
+        secrets: SecretWords,
     ) -> None:
-        self._recordings, self._house, self._root = recordings, house, root
+        self._recordings, self._house, self._memory, self._root = recordings, house, memory, root
         self._vocabulary, self._secrets = vocabulary, secrets
 
     def hear(self, job: Job, stop: threading.Event) -> None:
@@ -66,7 +74,8 @@ class Worker:
             ):
                 renewal.advance(0.0)
                 _check(path, job.sha256)
-                transcript = transcribe_recording(path, engine, phrases=vocabulary.hints, progress=renewal.advance)
+                pieces = PieceEngine(engine, self._memory)
+                transcript = transcribe_recording(path, pieces, phrases=vocabulary.hints, progress=renewal.advance)
         except InterruptedWorkError:
             self._recordings.give_back(job.call_id)
         except (AudioError, ModelError) as error:

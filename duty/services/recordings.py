@@ -17,7 +17,7 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from duty.domain.calls import RecordingFacts
+from duty.domain.calls import CallState, Purpose, RecordingFacts
 from duty.domain.drafts import Draft, DraftField, FieldName
 from duty.domain.entries import MAX_FIELD_CHARS, Category
 from duty.domain.errors import NotFound
@@ -80,6 +80,14 @@ class Job:
     arrived_at: datetime
     wanted_model: str = ""
     sealed_with: Callable[[], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowingRecording:
+    """The recording of a call that was answered and goes on."""
+
+    call_id: str
+    arrived_at: datetime
 
 
 class Urgency(IntEnum):
@@ -167,6 +175,17 @@ class Recordings:
             call = session.get_one(CallRow, row.call_id)
             tell(session, EventKind.TRANSCRIPTION_CHANGED, at=now, unit_id=call.unit_id, call_id=call.id)
             return _job(session, row, call, self._keys)
+
+    def growing(self) -> list[GrowingRecording]:
+        """Recordings of calls that go on now and will have to be heard."""
+        query = (
+            select(CallRow.id, CallRow.arrived_at)
+            .join(RecordingRow)
+            .where(RecordingRow.state == "open", CallRow.state == CallState.ANSWERED.value)
+            .where(CallRow.purpose == Purpose.DUTY.value)
+        )
+        with self._store.reading() as session:
+            return [GrowingRecording(call_id=row.id, arrived_at=row.arrived_at) for row in session.execute(query)]
 
     def any_due(self) -> bool:
         """Whether ``claim`` may find something; reads only, so that looking often disturbs nobody who writes."""

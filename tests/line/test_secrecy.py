@@ -49,6 +49,7 @@ from transcription.engine import Capabilities, Caption, Heard, Piece, Samples, u
 from transcription.enginehouse import EngineHouse, Share
 from transcription.live import LiveCaptions
 from transcription.live import serve as serve_captions
+from transcription.pieces import Memory
 from transcription.secrecy import load_secret_words
 from transcription.serve import CaptionWriter
 from transcription.vocabulary import Vocabulary
@@ -124,6 +125,7 @@ class Transcription:
         self._worker = Worker(
             recordings=self.recordings,
             house=house,
+            memory=Memory(),
             root=settings.data.recordings,
             vocabulary=Vocabulary(Words(store, utc_now)),
             secrets=secrets,

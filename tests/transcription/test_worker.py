@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ from transcription.engine import Capabilities, Heard, Piece, Samples, unheard
 from transcription.enginehouse import EngineHouse, Share
 from transcription.errors import EngineError
 from transcription.lexicon import Lexicon
+from transcription.pieces import Memory
 from transcription.secrecy import load_secret_words
 from transcription.vocabulary import Vocabulary
 from transcription.worker import Foreman, Worker
@@ -65,9 +67,6 @@ class SlowEngine:
                 self.at_once -= 1
 
 
-_SHORT = np.ones(800, np.int16)
-
-
 class Works:
     """A room, recordings of its calls, and a foreman over them."""
 
@@ -87,7 +86,15 @@ class Works:
         self.install()
         vocabulary = Vocabulary(Words(room.store, room.clock), lexicon)
         secrets = load_secret_words()
-        worker = Worker(recordings=room.recordings, house=self.house, root=root, vocabulary=vocabulary, secrets=secrets)
+        worker = Worker(
+            recordings=room.recordings,
+            house=self.house,
+            memory=Memory(),
+            root=root,
+            vocabulary=vocabulary,
+            secrets=secrets,
+        )
+        self._sounds = count(1)
         self.stop = threading.Event()
         self.foreman = Foreman(worker=worker, recordings=room.recordings, house=self.house, parallel=parallel)
         self.thread = threading.Thread(target=self.foreman.run, args=(self.stop,))
@@ -99,9 +106,11 @@ class Works:
         manifest = {"engine": "vosk", "language": "zh", "sha256": "ee" * 32, "size_bytes": 0, "known": False}
         (folder / "manifest.json").write_text(json.dumps({**manifest, "files": {}}), encoding="utf-8")
 
-    def recording(self, caller: Samples = _SHORT, officer: Samples = _SHORT, **row: object) -> str:
+    def recording(self, caller: Samples | None = None, officer: Samples | None = None, **row: object) -> str:
+        """Each has a sound of its own: what was heard once is remembered."""
         call_id = self.room.answered_call()
-        path = write_stereo(self.root / f"{call_id}.wav", caller, officer)
+        sounds = (np.full(800, next(self._sounds), np.int16) if side is None else side for side in (caller, officer))
+        path = write_stereo(self.root / f"{call_id}.wav", *sounds)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         facts = RecordingFacts(call_id=call_id, path=path.name, sha256=sha256, seconds=0.1, samples=800)
         self.room.recordings.seal(facts)
