@@ -53,7 +53,7 @@ class SequenceWindow:
             self._restart_at = None
             return Order.NEXT
         back = -ahead & 0xFFFF
-        if back >= _WINDOW:
+        if back >= _WINDOW or sequence == self._restart_at:
             return self._strayed(sequence)
         if self._seen >> back & 1:
             return Order.DUPLICATE
