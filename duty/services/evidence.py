@@ -11,16 +11,17 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from duty.domain.chain import GENESIS, Canonical, forge
+from duty.domain.chain import Canonical, forge
 from duty.domain.errors import NotFound
 from duty.domain.rights import Actor, Right
 from duty.domain.texts import signalled
 from duty.domain.times import Clock, to_text
 from duty.services.audit import note
-from duty.store.database import Store
+from duty.services.chaining import next_link
+from duty.store.database import Store, hold
 from duty.store.tables import EvidenceLinkRow, EvidenceRow
 
 _LOCK = 0x6576_6964
@@ -69,8 +70,7 @@ class EvidenceLook:
 
 def keep(session: Session, new: NewEvidence) -> None:
     """Write the message and its link in the running transaction."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    hold(session, _LOCK)
     row = EvidenceRow(
         call_id=new.call_id,
         unit_id=new.unit_id,
@@ -84,10 +84,7 @@ def keep(session: Session, new: NewEvidence) -> None:
     )
     session.add(row)
     session.flush()
-    last = session.scalars(select(EvidenceLinkRow).order_by(EvidenceLinkRow.position.desc()).limit(1)).first()
-    link = forge(
-        position=last.position + 1 if last else 1, previous=last.hash if last else GENESIS, record=_record(row)
-    )
+    link = next_link(session, EvidenceLinkRow, _record(row))
     session.add(
         EvidenceLinkRow(
             position=link.position,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from duty.domain.chain import GENESIS, forge
 from duty.domain.times import to_text
+from duty.services.chaining import next_link
+from duty.store.database import hold
 from duty.store.tables import HandoverLinkRow, HandoverRow
 
 _LOCK = 0x6861_6E64
-"""Of PostgreSQL: two units hand over at once, and only one link can follow another. SQLite has one writer anyway."""
 
 
 def append_link(session: Session, row: HandoverRow) -> None:
     """The link of a handover that was taken, in the running transaction."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    last = session.scalars(select(HandoverLinkRow).order_by(HandoverLinkRow.position.desc()).limit(1)).first()
-    link = forge(
-        position=last.position + 1 if last else 1,
-        previous=last.hash if last else GENESIS,
-        record={
+    hold(session, _LOCK)
+    link = next_link(
+        session,
+        HandoverLinkRow,
+        {
             "handover": row.id,
             "unit": row.unit_id,
             "sheet": row.sheet,

@@ -97,6 +97,13 @@ def post(session: Session, table: FromClause, values: dict[str, Any]) -> None:
     session.info.setdefault(_OUTBOX, (table, []))[1].append(values)
 
 
+def hold(session: Session, lock: int) -> None:
+    """Whoever wants the same ``lock`` waits until the running transaction ends; it matters on PostgreSQL only, as
+    SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock})
+
+
 def _post(session: Session) -> None:
     """Write the outbox rows so that they become visible in the order of their ids: on PostgreSQL by a lock until
     commit, on SQLite by its single writer. Without it a reader could pass over a row that a slower transaction
@@ -106,8 +113,7 @@ def _post(session: Session) -> None:
     if not rows:
         return
     session.flush()
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _OUTBOX_LOCK})
+    hold(session, _OUTBOX_LOCK)
     session.execute(insert(table), rows)
 
 
