@@ -16,9 +16,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from duty.durable import sync_directory
 from telephony.media_errors import MediaError
 from telephony.rtp.g711 import SAMPLE_RATE, Samples
-from telephony.sealing import sync_directory
 
 BIT_RATES = (32_000, 64_000, 128_000)
 """bit/s aimed at for both channels, the least that proves good is taken: voices take the first (Opus then uses about a

@@ -15,6 +15,7 @@ from typing import Any
 
 from duty.domain.custody import CustodyAct, Manifest, Reading, Shelved
 from duty.domain.custody_pages import ShelfPage
+from duty.durable import sync_directory
 from duty.vault.files import SUFFIX, sealed_path
 from telephony.media_errors import NotARecordingError
 from telephony.recording_chain import check_chain
@@ -27,7 +28,6 @@ from telephony.sealing import (
     SealedRecording,
     rendered_sha256,
     salvage,
-    sync_directory,
 )
 
 ARCHIVE_NAME = "recording.opus"

@@ -18,12 +18,13 @@ from threading import Lock
 from zoneinfo import ZoneInfo
 
 from duty.domain.transcripts import Speaker
+from duty.durable import sync_directory
 from telephony.media_errors import RecordingNotSealedError
 from telephony.recording_chain import END, SEGMENT, Event
 from telephony.recording_files import RawChannel, RecordingFile, Sidecar
 from telephony.rtp.g711 import SAMPLE_RATE, Law
 from telephony.rtp.timeline import LAG, LEAD, REORDER
-from telephony.sealing import Damage, SealedRecording, salvage, sync_directory
+from telephony.sealing import Damage, SealedRecording, salvage
 
 FLUSH_INTERVAL_S = 0.5
 MEMORY_LIMIT = 120 * SAMPLE_RATE

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duty.domain.transcripts import Speaker
+from duty.durable import sync_directory
 from telephony.media_errors import NotARecordingError, RecordingNotSealedError
 from telephony.recording_chain import ChainCheck, check_chain
 from telephony.recording_files import SidecarContents, raw_file, read_sidecar
@@ -324,15 +325,6 @@ def _replace(path: Path, pieces: Iterator[str]) -> None:
         os.fsync(file.fileno())
     partial.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes the names in ``directory`` survive a power cut. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from duty.durable import sync_directory
 from telephony.bookwork import BookWork, from_line, to_line
-from telephony.sealing import sync_directory
 
 _log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from duty.domain.errors import BrokenState, DutyError, Refused
 from duty.domain.secrecy import SecrecyState
+from duty.durable import sync_directory
 from duty.services.sealingacts import SealingActs, SealingKey, SealingWork
 from duty.store.database import Store
 from duty.vault.errors import NoMasterKey, NotAuthentic, VaultError
@@ -29,7 +30,6 @@ from duty.vault.files import (
     restore_file,
     seal_file,
     sealed_path,
-    sync_directory,
     wipe,
 )
 from duty.vault.format import context_of

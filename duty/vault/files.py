@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from duty.durable import sync_directory
 from duty.vault.errors import NotAuthentic
 from duty.vault.format import CHUNK_BYTES, HEAD_BYTES, ChunkCipher, Head, context_of, new_head, read_head
 
@@ -177,15 +178,6 @@ def in_memory(source: OpenedFile) -> Iterator[Path]:
             while view:
                 view = view[os.write(descriptor, view) :]
         yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes the names in ``directory`` survive a power cut. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from duty.durable import sync_directory
 from duty.vault.errors import NoMasterKey
 from duty.vault.keys import KeyRing, parse_ring
 
@@ -64,7 +65,7 @@ def create_ring(path: Path, ring: KeyRing) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     _write(descriptor, ring)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def replace_ring(path: Path, ring: KeyRing) -> None:
@@ -73,7 +74,7 @@ def replace_ring(path: Path, ring: KeyRing) -> None:
     fresh.unlink(missing_ok=True)
     _write(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), ring)
     fresh.replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _write(descriptor: int, ring: KeyRing) -> None:
@@ -81,11 +82,3 @@ def _write(descriptor: int, ring: KeyRing) -> None:
         file.write(ring.text())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from duty.domain.calls import CallEventKind, CallHappening, Direction, NewCall, Outcome, RecordingFacts
 from duty.domain.numbers import NumberPlan
 from duty.domain.times import utc_now
+from duty.durable import sync_directory
 from duty.services.alarms import Alarms
 from duty.services.callbook import CallBook
 from duty.services.commands import Commands
@@ -41,7 +42,6 @@ from telephony.bookwork import (
     from_line,
     to_line,
 )
-from telephony.sealing import sync_directory
 from telephony.spool import Spool
 
 pytestmark = pytest.mark.rule("6.1-a")
