@@ -26,12 +26,12 @@ from duty.domain.custody import SHALLOW, Booked, CustodyAct, Difference, Differe
 from duty.domain.custody_pages import compare
 from duty.domain.errors import DutyError
 from duty.domain.happenings import AlarmKind, Severity
-from duty.domain.numbers import NumberPlan
 from duty.domain.times import utc_now
 from duty.services.adoption import Adoption
 from duty.services.alarms import Alarms
 from duty.services.custody import Custody
 from duty.services.custody_acts import CustodyActs, ProvenCopy, Retention
+from duty.services.numbering import number_plan
 from duty.services.sealingacts import SealingActs
 from duty.store.database import Store
 from duty.vault.keyfile import MasterKeys
@@ -105,8 +105,7 @@ class Keeper:
         self._free_bytes = free_bytes
         self._custody = Custody(store, utc_now)
         self._acts = CustodyActs(store, utc_now, retention_of(settings))
-        plan = NumberPlan(area_code=settings.numbers.area_code, extension_digits=settings.numbers.extension_digits)
-        self._adoption = Adoption(store, utc_now, plan)
+        self._adoption = Adoption(store, utc_now, number_plan(settings.numbers))
         self._alarms = Alarms(store, utc_now)
         keys = MasterKeys(settings.secrecy.key_file)
         self._strongroom = Strongroom(self._root, store, SealingActs(store, utc_now, keys))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from transcription.fields.homophones import heard, sounds
+from transcription.fields.homophones import heard
 from transcription.fields.said import Said
 from transcription.fields.units import unit_at
 from transcription.lexicon import Lexicon
@@ -89,8 +89,3 @@ def _name(text: str, at: int, lexicon: Lexicon) -> Said | None:
     end = at + len(surname) + len(given)
     sure = 0.85 if given else 0.5
     return Said(start=at, end=end, value=surname + given, sure=sure)
-
-
-def same_sound(left: str, right: str) -> bool:
-    """Whether two names sound alike to the telephone: 王剑国 and 王建国."""
-    return sounds(left) == sounds(right)
