@@ -27,6 +27,15 @@ def _alaw_table() -> Samples:
 _TABLES = {PCMU: _ulaw_table(), PCMA: _alaw_table()}
 
 
+_ORDER = np.argsort(_TABLES[PCMA])
+_MIDPOINTS = (_TABLES[PCMA][_ORDER][1:].astype(np.float64) + _TABLES[PCMA][_ORDER][:-1]) / 2
+
+
+def encode_alaw(samples: Samples) -> bytes:
+    """G.711 A-law of ``samples``: the code of the nearest level."""
+    return _ORDER[np.searchsorted(_MIDPOINTS, samples)].astype(np.uint8).tobytes()
+
+
 def decode(codec: int, payload: bytes) -> Samples:
     """Linear int16 samples at 8 kHz of ``payload``. Raises ValueError for another codec than 0 or 8."""
     table = _TABLES.get(codec)

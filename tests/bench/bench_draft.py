@@ -31,9 +31,9 @@ from telephony.sealing import SealedRecording
 from tests.bench.speech_sets import HZ, utterances
 from tests.duty.room import Room
 from tests.dutyline.service import prepare
-from tests.transcription.telephone import alaw
 from transcription import models
 from transcription.engine import Samples
+from transcription.g711 import encode_alaw
 
 _ROOT = Path(__file__).parents[2]
 _FRAME = 160
@@ -114,7 +114,7 @@ class Bench:
 
 
 def _write(recorder: Recorder, sides: dict[Speaker, Samples], *, live: bool) -> None:
-    coded = {side: alaw(sound) for side, sound in sides.items()}
+    coded = {side: encode_alaw(sound) for side, sound in sides.items()}
     began = time.monotonic()
     for at in range(0, len(coded[Speaker.CALLER]), _FRAME):
         for side, payload in coded.items():

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.naked_speech import naked
-from tests.bench.speech_sets import CONDITIONS, HZ, Utterance, halves, utterances, write_mono
+from tests.bench.speech_sets import CONDITIONS, HZ, Utterance, halves, utterances
+from tests.peers.audio import write_wav
 from tests.transcription.nonspeech import clips
 from transcription import models
 from transcription.choose import load
@@ -120,7 +121,7 @@ def inventions(model: InstalledModel, scratch: Path, way: str) -> None:
     found = []
     for number, clip in enumerate(clips(50, seed=2026)):
         path = scratch / f"nobody-{number}.wav"
-        write_mono(path, clip.samples)
+        write_wav(path, clip.samples, HZ)
         found.append(Utterance(name=clip.kind, text="", samples=clip.samples, path=path))
     listen = _listener(model, way)
     texts = [(one.name, text) for one in found if (text := listen(one).strip())]

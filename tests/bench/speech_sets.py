@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import wave
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.peers.audio import write_wav
 from transcription.audio import read_wav
 from transcription.engine import Samples
 from transcription.evaluation.degrade import Degradation, degraded
@@ -40,7 +40,7 @@ def utterances(condition: str, folder: Path, source: str = "mandarin") -> list[U
     for name, text in _listed(SPEECH / source):
         samples = _degraded(SPEECH / source / name, condition)
         path = folder / f"{condition}-{name}"
-        write_mono(path, samples)
+        write_wav(path, samples, HZ)
         found.append(Utterance(name=name.removesuffix(".wav"), text=text, samples=samples, path=path))
     return found
 
@@ -49,15 +49,6 @@ def halves(said: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]
     """``said`` in two: settings are chosen by the first half, the second judges them. A name's checksum decides."""
     ordered = sorted(said, key=lambda one: zlib.crc32(one.name.encode()))
     return ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]
-
-
-def write_mono(path: Path, samples: Samples, rate: int = HZ) -> None:
-    """``samples`` as a mono WAV at ``path``."""
-    with wave.open(str(path), "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(rate)
-        writer.writeframes(samples.astype("<i2").tobytes())
 
 
 def _degraded(path: Path, condition: str) -> Samples:

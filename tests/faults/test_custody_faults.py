@@ -25,9 +25,9 @@ from telephony.custody import survey
 from telephony.recorder import Recorder
 from telephony.rtp.g711 import Law
 from telephony.sealing import salvage
-from tests.telephony.test_custody import VOICE, Shelf, _age, template
+from tests.telephony.test_custody import VOICE, Shelf, _age, shelf, template
 
-__all__ = ["template"]
+__all__ = ["shelf", "template"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,15 +61,6 @@ class KeeperProcess:
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
-
-
-@pytest.fixture
-def shelf(template: Path, tmp_path: Path) -> Iterator[Shelf]:
-    shutil.copy(template, tmp_path / "dutyline.db")
-    with closing(Store(f"sqlite:///{tmp_path / 'dutyline.db'}")) as store:
-        made = Shelf(tmp_path, store)
-        yield made
-        made.keeper.close()
 
 
 @pytest.fixture

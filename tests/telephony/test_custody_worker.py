@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -15,24 +15,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from duty.store.database import Store
 from duty.store.tables import CallEventRow, CallRow, DifferenceRow, EntryRow, RecordingRow
 from telephony.custody import Keeper
 from telephony.custody_worker import CustodyWorker, WorkerDied, WorkerFailed
-from tests.telephony.test_custody import Shelf, _age, template
+from tests.telephony.test_custody import Shelf, _age, shelf, template
 
-__all__ = ["template"]
+__all__ = ["shelf", "template"]
 
 _RETRIES = 20
-
-
-@pytest.fixture
-def shelf(template: Path, tmp_path: Path) -> Iterator[Shelf]:
-    shutil.copy(template, tmp_path / "dutyline.db")
-    with closing(Store(f"sqlite:///{tmp_path / 'dutyline.db'}")) as store:
-        made = Shelf(tmp_path, store)
-        yield made
-        made.keeper.close()
 
 
 class Deadly:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.transcription.telephone import alaw
 from transcription import g711
 from transcription.engine import Samples
+from transcription.g711 import encode_alaw
 
 HZ = 8000
 Sound = NDArray[np.float64]
@@ -38,7 +38,7 @@ def _clip(kind: str, random: np.random.Generator) -> Clip:
     peak = float(np.max(np.abs(sound))) or 1.0
     floor = random.normal(0, 10 ** (random.uniform(-75, -50) / 20), len(time))
     even = np.clip(sound / peak * 10 ** (dbfs / 20) + (floor if kind != "silence" else 0), -1, 1) * 32767
-    return Clip(kind=kind, dbfs=dbfs, samples=g711.decode(g711.PCMA, alaw(even.astype(np.int16))))
+    return Clip(kind=kind, dbfs=dbfs, samples=g711.decode(g711.PCMA, encode_alaw(even.astype(np.int16))))
 
 
 def _silence(time: Sound, random: np.random.Generator) -> Sound:

@@ -12,22 +12,15 @@ import numpy as np
 from transcription import g711
 from transcription.audio import read_wav, resample
 from transcription.engine import Samples
+from transcription.evaluation.characters import distance
 
-_LEVELS = g711.decode(g711.PCMA, bytes(range(256))).astype(np.int32)
-_ORDER = np.argsort(_LEVELS)
-_MIDPOINTS = (_LEVELS[_ORDER][1:] + _LEVELS[_ORDER][:-1]) / 2
 _COUNTED = re.compile(r"[\u4e00-\u9fff0-9A-Za-z]")
-
-
-def alaw(samples: Samples) -> bytes:
-    """G.711 A-law of ``samples``: the code of the nearest level."""
-    return _ORDER[np.searchsorted(_MIDPOINTS, samples)].astype(np.uint8).tobytes()
 
 
 def telephone(path: Path) -> Samples:
     """The mono WAV at ``path`` as it arrives through an 8 kHz A-law channel."""
     audio = read_wav(path)
-    return g711.decode(g711.PCMA, alaw(resample(audio.channels[0], audio.sample_rate_hz, 8000)))
+    return g711.decode(g711.PCMA, g711.encode_alaw(resample(audio.channels[0], audio.sample_rate_hz, 8000)))
 
 
 def write_stereo(path: Path, caller: Samples, officer: Samples, rate: int = 8000) -> Path:
@@ -64,9 +57,4 @@ def rows(path: Path) -> list[list[str]]:
 def errors(reference: str, heard: str) -> tuple[int, int]:
     """Character edits between ``heard`` and ``reference`` without punctuation, and the reference's length."""
     left, right = ("".join(_COUNTED.findall(text)) for text in (reference, heard))
-    costs = list(range(len(right) + 1))
-    for i, a in enumerate(left, 1):
-        diagonal, costs[0] = costs[0], i
-        for j, b in enumerate(right, 1):
-            diagonal, costs[j] = costs[j], min(costs[j] + 1, costs[j - 1] + 1, diagonal + (a != b))
-    return costs[-1], len(left)
+    return distance(left, right), len(left)

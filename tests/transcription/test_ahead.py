@@ -20,12 +20,12 @@ from telephony.recorder import Recorder
 from telephony.rtp.g711 import Law
 from tests.duty.conftest import hurried
 from tests.duty.room import Room
-from tests.transcription.telephone import alaw
 from transcription import g711
 from transcription.ahead import Ahead
 from transcription.audio import read_wav
 from transcription.engine import Capabilities, Heard, Piece, Samples, unheard
 from transcription.enginehouse import EngineHouse, Share
+from transcription.g711 import encode_alaw
 from transcription.lexicon import Lexicon
 from transcription.pauses import LONGEST_S, SHORTEST_S
 from transcription.pieces import Memory, PieceEngine, cut
@@ -178,7 +178,7 @@ def test_a_call_is_heard_while_it_grows_and_only_its_tail_is_left(
         for kind in (CallEventKind.RINGING, CallEventKind.ANSWERED):
             room.happen(call_id, kind, extension="1001")
         voices = {Speaker.CALLER: talk(90.0, 7), Speaker.OFFICER: talk(90.0, 8)}
-        coded = {speaker: alaw(voice) for speaker, voice in voices.items()}
+        coded = {speaker: encode_alaw(voice) for speaker, voice in voices.items()}
         for second in range(90):
             for at in range(second * HZ, (second + 1) * HZ, 160):
                 for speaker, law in zip(Speaker, (Law.PCMA, Law.PCMA), strict=True):

@@ -14,10 +14,11 @@ import pytest
 
 from duty.domain.liveframes import LiveFrame
 from duty.domain.transcripts import Speaker
-from tests.transcription.telephone import alaw, telephone
+from tests.transcription.telephone import telephone
 from transcription.choose import choose, choose_streaming, load
 from transcription.engine import Caption, Samples, StreamingEngine
 from transcription.errors import EngineError
+from transcription.g711 import encode_alaw
 from transcription.live import LiveCaption, LiveCaptions, LiveLimits, serve
 from transcription.model_registry import EngineName
 from transcription.model_store import InstalledModel, describe
@@ -124,7 +125,7 @@ CALL = "0123456789abcdef0123456789abcdef"
 
 
 def frames(samples: Samples, speaker: Speaker, start: int = 0, call: str = CALL) -> list[bytes]:
-    coded = alaw(samples)
+    coded = encode_alaw(samples)
     sent = [
         LiveFrame(call_id=call, speaker=speaker, codec=8, position=start + at, payload=coded[at : at + 160]).pack()
         for at in range(0, len(coded), 160)

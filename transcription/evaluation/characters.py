@@ -32,8 +32,8 @@ def errors(said: str, heard: str) -> Errors:
     """Edits from ``heard`` to ``said``. Figures in either count as the reading (value or digit by digit) that fits the
     other side best."""
     pairs = product(_readings(said), _readings(heard))
-    left, right = min(pairs, key=lambda pair: (_distance(*pair), len(pair[0])))
-    return Errors(wrong=_distance(left, right), said=len(left))
+    left, right = min(pairs, key=lambda pair: (distance(*pair), len(pair[0])))
+    return Errors(wrong=distance(left, right), said=len(left))
 
 
 def rate(found: Sequence[Errors]) -> float:
@@ -110,7 +110,8 @@ def _draws(count: int, rounds: int) -> np.ndarray:
     return np.random.default_rng(2026).integers(0, count, (rounds, count))
 
 
-def _distance(left: str, right: str) -> int:
+def distance(left: str, right: str) -> int:
+    """Edits (insert, delete, replace a character) between both."""
     costs = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
         diagonal, costs[0] = costs[0], i

@@ -19,9 +19,6 @@ _BAND_HZ = (300.0, 3400.0)
 _EDGE_HZ = 100.0
 _HUM_SHARE = 0.25
 _NOISE = re.compile(r"noise:(-?\d{1,2}(?:\.\d+)?)\s*dB", re.IGNORECASE)
-_LEVELS = g711.decode(g711.PCMA, bytes(range(256)))
-_ORDER = np.argsort(_LEVELS)
-_MIDPOINTS = (_LEVELS[_ORDER][1:].astype(np.float64) + _LEVELS[_ORDER][:-1]) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ def degraded(samples: Samples, rate_hz: int, how: Degradation, *, seed: int = 0)
     if how.noise_db is not None:
         sound = with_line_noise(sound, how.noise_db, seed)
     even = np.clip(np.round(sound), -32768, 32767).astype(np.int16)
-    return (_LEVELS[_alaw(even)] if how.telephone else even), LINE_HZ
+    return (g711.decode(g711.PCMA, g711.encode_alaw(even)) if how.telephone else even), LINE_HZ
 
 
 def line_band(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,8 +86,3 @@ def with_line_noise(samples: NDArray[np.float64], below_db: float, seed: int) ->
 
 def _even(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return cast(NDArray[np.float64], samples / np.sqrt(np.mean(samples**2)))
-
-
-def _alaw(samples: Samples) -> NDArray[np.intp]:
-    """The codes of the nearest levels."""
-    return _ORDER[np.searchsorted(_MIDPOINTS, samples)]
